@@ -1,0 +1,35 @@
+//! From samples to signals. Pure: history, sample, thresholds and `now` are arguments.
+//!
+//! A runbook says what its [`Condition`]s are right now (its `signals.rs`); this module holds them over time:
+//! windows ([`Detector`]), hysteresis (the gap between raise and clear), growth and forecast ([`History`]).
+
+mod detector;
+mod history;
+
+pub use detector::{Change, Detector};
+pub use history::{Growth, History};
+
+use crate::model::{Seconds, Severity, SignalKind, Subject};
+
+/// What a runbook reads off one sample for one possible signal.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Condition {
+    pub kind: SignalKind,
+    pub subject: Subject,
+    pub wants: Wants,
+    /// The figures, for people.
+    pub detail: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Wants {
+    /// Raise once this has been so for `hold` without a break; at once when it is 0.
+    Raise {
+        severity: Severity,
+        hold: Seconds,
+    },
+    Clear,
+    /// Between the two thresholds, or unknown: stay as it is. An unknown reading also does not break a running hold's window
+    /// for longer than [`Detector::MAX_GAP`].
+    Stay,
+}

@@ -1,0 +1,50 @@
+//! What was done before, and what follows from it. The records are arguments; who keeps them is not known here.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Bytes, IncidentId, IntentId, Now, RunbookId, Seconds, StepKind, Subject};
+
+/// One act that was begun, whether or not its end is known.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PastAct {
+    pub intent: IntentId,
+    pub incident: IncidentId,
+    pub runbook: RunbookId,
+    pub subject: Subject,
+    pub kind: StepKind,
+    pub at: Now,
+    /// Planned figures until the effect is known: a cap counts what may have been done.
+    pub files: u64,
+    pub bytes: Bytes,
+}
+
+/// Files and bytes that an incident has used of its caps.
+pub fn spent(past: &[PastAct], incident: &IncidentId) -> (u64, Bytes) {
+    past.iter()
+        .filter(|p| &p.incident == incident)
+        .fold((0, Bytes(0)), |(files, bytes), p| (files.saturating_add(p.files), Bytes(bytes.0.saturating_add(p.bytes.0))))
+}
+
+/// How long another incident on this subject must still wait, with the act it waits for; `None` when it may go on.
+/// A filesystem counts as the same one when either its mount point or its device is.
+pub fn cooldown_left<'a>(
+    past: &'a [PastAct],
+    runbook: &RunbookId,
+    subject: &Subject,
+    incident: &IncidentId,
+    cooldown: Seconds,
+    now: &Now,
+) -> Option<(Seconds, &'a PastAct)> {
+    past.iter()
+        .filter(|p| &p.runbook == runbook && &p.incident != incident && same(&p.subject, subject))
+        .map(|p| (Seconds(cooldown.0 - now.proven_since(&p.at).0), p))
+        .filter(|(left, _)| left.0 > 0.0)
+        .max_by(|a, b| a.0.0.total_cmp(&b.0.0))
+}
+
+fn same(a: &Subject, b: &Subject) -> bool {
+    match (a, b) {
+        (Subject::Filesystem { mount: m1, device: d1 }, Subject::Filesystem { mount: m2, device: d2 }) => m1 == m2 || d1 == d2,
+        _ => a == b,
+    }
+}

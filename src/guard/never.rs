@@ -1,0 +1,233 @@
+//! What is never touched, whatever any configuration says.
+
+use crate::model::{FileFamily, HostPath};
+
+/// Directories that may not be a root of anything, with the reason.
+const ROOTS: &[&str] = &[
+    "/",
+    "/bin",
+    "/boot",
+    "/dev",
+    "/etc",
+    "/home",
+    "/lib",
+    "/lib64",
+    "/mnt",
+    "/opt",
+    "/proc",
+    "/root",
+    "/run",
+    "/sbin",
+    "/srv",
+    "/sys",
+    "/usr",
+    "/var",
+    "/var/lib",
+    "/var/cache",
+];
+
+/// Homes of databases, volumes and other data: a path with one of these in it is nobody's cache.
+const DATA_HOMES: &[&str] = &[
+    "/var/lib/postgresql",
+    "/var/lib/pgsql",
+    "/var/lib/mysql",
+    "/var/lib/mariadb",
+    "/var/lib/mongodb",
+    "/var/lib/mongo",
+    "/var/lib/redis",
+    "/var/lib/etcd",
+    "/var/lib/elasticsearch",
+    "/var/lib/opensearch",
+    "/var/lib/cassandra",
+    "/var/lib/clickhouse",
+    "/var/lib/influxdb",
+    "/var/lib/prometheus",
+    "/var/lib/kafka",
+    "/var/lib/rabbitmq",
+    "/var/lib/zookeeper",
+    "/var/lib/neo4j",
+    "/var/lib/couchdb",
+    "/var/lib/ldap",
+    "/var/lib/kubelet",
+    "/var/lib/docker",
+    "/var/lib/containerd",
+    "/var/lib/containers",
+    "/var/lib/rook",
+    "/var/lib/ceph",
+    "/var/lib/longhorn",
+    "/var/lib/libvirt",
+    "/var/lib/lxd",
+    "/var/lib/byteport",
+    "/var/lib/byteport-actuator",
+];
+
+/// Login records and the live logs that people and auditors read first.
+const LOG_NAMES: &[&str] = &[
+    "lastlog",
+    "wtmp",
+    "btmp",
+    "faillog",
+    "tallylog",
+    "wtmp.db",
+    "lastlog2.db",
+    "syslog",
+    "messages",
+    "secure",
+    "auth.log",
+    "access.log",
+    "access_log",
+    "error.log",
+    "error_log",
+    "kern.log",
+    "daemon.log",
+    "audit.log",
+    "maillog",
+    "mail.log",
+    "cron",
+    "cron.log",
+    "user.log",
+    "debug",
+];
+
+/// Directories under a log root that belong to audit.
+const AUDIT_DIRS: &[&[u8]] = &[b"audit", b"auditd"];
+
+/// Names in a temporary directory that other programs rely on.
+const TMP_NAMES: &[&str] = &[".X11-unix", ".ICE-unix", ".XIM-unix", ".font-unix", ".Test-unix"];
+
+/// Images without which a node cannot start any pod.
+const IMAGE_NAMES: &[&str] = &["/pause", "pause:", "/pause-amd64", "mirrored-pause", "/infra:", "/sandbox"];
+
+/// Units whose restart takes the host, its network, its logins or ourselves down.
+const UNITS: &[&str] = &[
+    "init.scope",
+    "systemd-journald.service",
+    "systemd-logind.service",
+    "systemd-udevd.service",
+    "systemd-networkd.service",
+    "systemd-resolved.service",
+    "NetworkManager.service",
+    "dbus.service",
+    "dbus-broker.service",
+    "polkit.service",
+    "ssh.service",
+    "sshd.service",
+    "getty@.service",
+    "containerd.service",
+    "docker.service",
+    "crio.service",
+    "kubelet.service",
+    "multipathd.service",
+    "iscsid.service",
+    "auditd.service",
+    "byteport-agent.service",
+    "byteport-actuator.service",
+];
+
+/// Parts of unit names that say: this one keeps state.
+const STATEFUL: &[&str] = &[
+    "postgres",
+    "mysql",
+    "mariadb",
+    "mongo",
+    "redis",
+    "etcd",
+    "elastic",
+    "opensearch",
+    "cassandra",
+    "clickhouse",
+    "influx",
+    "kafka",
+    "rabbitmq",
+    "zookeeper",
+    "ceph",
+    "minio",
+    "libvirt",
+    "qemu",
+    "oracle",
+    "db2",
+    "couch",
+    "neo4j",
+    "vault",
+    "consul",
+    "nfs",
+    "smb",
+    "slapd",
+];
+
+/// Why this directory may not be a root, if it may not.
+pub fn root(path: &HostPath) -> Option<&'static str> {
+    if ROOTS.iter().any(|r| path == &HostPath::from(*r)) {
+        return Some("far too much lies under it");
+    }
+    data_home(path)
+}
+
+/// Why this file (absolute path) may not be touched as one of `family`, if it may not.
+pub fn file(family: FileFamily, path: &HostPath) -> Option<&'static str> {
+    if family != FileFamily::WalArchives && data_home(path).is_some() {
+        return data_home(path);
+    }
+    let name = path.file_name();
+    match family {
+        FileFamily::ClosedLogs | FileFamily::RotatedLogs => {
+            if path.as_bytes().split(|b| *b == b'/').any(|part| AUDIT_DIRS.contains(&part)) || name.starts_with(b"audit") {
+                return Some("audit logs stay");
+            }
+            // `syslog` and `auth.log` themselves; their rotated copies (`syslog.2.gz`) are fair, login records are not in any form.
+            if LOG_NAMES.iter().any(|n| name == n.as_bytes()) {
+                return Some("a live system log");
+            }
+            if ["lastlog", "wtmp", "btmp", "faillog", "tallylog"].iter().any(|n| name.starts_with(n.as_bytes())) {
+                return Some("login records stay");
+            }
+            // journald's own files are journald's to archive; only the vacuum step knows which are.
+            if name.ends_with(b".journal") || name.ends_with(b".journal~") {
+                return Some("a journal file: only the vacuum step may judge it");
+            }
+            None
+        }
+        FileFamily::JournalArchives => {
+            let archived = name.ends_with(b".journal~") || (name.ends_with(b".journal") && name.contains(&b'@'));
+            (!archived).then_some("not an archived journal file")
+        }
+        FileFamily::Tmp => {
+            let foreign = path.as_bytes().split(|b| *b == b'/').any(|part| {
+                part.starts_with(b"systemd-private-")
+                    || part.starts_with(b"snap-private-tmp")
+                    || TMP_NAMES.iter().any(|n| part == n.as_bytes())
+            });
+            foreign.then_some("another program's private folder")
+        }
+        FileFamily::WalArchives | FileFamily::PackageCache | FileFamily::PipCache | FileFamily::NpmCache | FileFamily::CoreDumps => None,
+    }
+}
+
+fn data_home(path: &HostPath) -> Option<&'static str> {
+    let inside = DATA_HOMES.iter().any(|home| path.is_under(&HostPath::from(*home)));
+    let volume = path.as_bytes().windows(b"/kubernetes.io~".len()).any(|w| w == b"/kubernetes.io~");
+    (inside || volume).then_some("a database's, a volume's or a runtime's own directory")
+}
+
+/// Why this unit may never be reloaded or restarted.
+pub fn unit(name: &str) -> Option<&'static str> {
+    if !name.ends_with(".service") {
+        return Some("only services are restarted");
+    }
+    let template = name.split_once('@').map(|(stem, _)| format!("{stem}@.service"));
+    if UNITS.contains(&name) || template.is_some_and(|t| UNITS.contains(&t.as_str()) || t == "user@.service") {
+        return Some("the host, its network, its logins or its healer hang on it");
+    }
+    None
+}
+
+/// A unit that by its name keeps state: refused unless allow-listed.
+pub fn stateful_unit(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    STATEFUL.iter().any(|part| name.contains(part))
+}
+
+/// An image that must stay whatever the engine says of its use.
+pub fn image(tags: &[String]) -> bool {
+    tags.iter().any(|tag| IMAGE_NAMES.iter().any(|n| tag.contains(n)))
+}

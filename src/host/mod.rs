@@ -1,0 +1,187 @@
+//! THE ONLY DOOR TO THE OS. Everything that is known of a host comes through [`ReadHost`]; nothing here changes it.
+//!
+//! `live` reads a host below a root handle (`--root /host` in a container, `/` else). Reading and parsing are two functions
+//! everywhere: `parse_*` takes bytes and is total. A read that can hang runs behind a deadline (`deadline.rs`).
+
+use std::time::Duration;
+
+use crate::model::{Answer, DiskIo, FileFamily, FileTarget, FsUsage, HostPath, Mount, Now, Observed, Pressure, Query};
+
+/// Why a read gave nothing. The text names the thing.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ReadError {
+    #[error("{path}: {source}")]
+    Io { path: HostPath, source: std::sync::Arc<std::io::Error> },
+    #[error("{what}: {why}")]
+    Parse { what: String, why: String },
+    #[error("{what} has not answered for {}", crate::model::Seconds(.for_s.max(0.0)))]
+    Stuck { what: String, for_s: f64 },
+    #[error("{what}: {why}")]
+    NotHere { what: String, why: String },
+}
+
+pub type Read<T> = Result<T, ReadError>;
+
+/// Both clocks at once.
+pub trait Clock: Send + Sync {
+    fn now(&self) -> Now;
+}
+
+/// The questions that runbooks and samplers ask. Blocking; callers put parts on threads with [`ReadHost::parts`] in mind.
+pub trait ReadHost: Clock {
+    /// mountinfo, one entry a device, bind mounts folded into `also_at`.
+    fn mounts(&self) -> Read<Vec<Mount>>;
+    /// statvfs behind a deadline; a mount that hangs is `Stuck` and asked again only after it has answered.
+    fn fs_usage(&self, mount: &Mount) -> Read<FsUsage>;
+    /// ext4's error counter; `NotHere` for other filesystems.
+    fn ext4_errors(&self, mount: &Mount) -> Read<u64>;
+    /// Kernel names of the block devices under a mount, top first.
+    fn disks_under(&self, mount: &Mount) -> Read<Vec<String>>;
+    fn disk_io(&self) -> Read<Vec<DiskIo>>;
+    fn io_pressure(&self) -> Read<Pressure>;
+    /// Walks one filesystem, never leaving it.
+    fn scan(&self, ask: &ScanAsk) -> Read<Scan>;
+    /// Files without a name that a process still holds, on one device.
+    fn deleted_open(&self, device: u64) -> Read<HeldFiles>;
+    /// Who writes to this device now: two looks at the per-process counters, `window` apart.
+    fn writers(&self, device: u64, window: Duration) -> Read<Vec<Writer>>;
+    /// tmpfiles.d's `x` and `X` patterns, in effect order.
+    fn tmp_exclusions(&self) -> Read<Vec<String>>;
+    /// The logged paths of databases' own directories that could be told from running processes or configuration are never-listed by name;
+    /// this tells whether a package manager holds its lock now.
+    fn package_manager(&self) -> Read<Option<String>>;
+    fn shutting_down(&self) -> Read<bool>;
+    /// Whether this process sees the host itself (namespaces of pid 1 compared) or was given the host's root on purpose.
+    fn host_view(&self) -> Read<bool>;
+    /// What only root may read, by way of the actuator.
+    fn privileged(&self, query: &Query) -> Observed<Answer>;
+    /// How well a file would compress: compressed size / size of up to three 64 KiB samples. Reads, writes nothing.
+    fn compress_ratio(&self, path: &HostPath) -> Read<f64>;
+    /// The node's DiskPressure condition, where `node_url` points at its Node object.
+    fn node_disk_pressure(&self) -> Read<bool>;
+}
+
+/// What to look for in one walk.
+#[derive(Debug, Clone)]
+pub struct ScanAsk {
+    /// Mount point, as in [`Mount::path`].
+    pub mount: HostPath,
+    pub device: u64,
+    pub families: Vec<FamilyAsk>,
+    /// How many directories and files to name.
+    pub top: usize,
+    /// Candidates kept per family; beyond it the largest (or, for `by_count`, any) are kept and the rest only counted.
+    pub keep: usize,
+    pub deadline: Duration,
+    /// Wall clock of the walk, for ages.
+    pub now: Now,
+}
+
+/// Candidates of one family: regular files under `root` that match and are old enough.
+#[derive(Debug, Clone)]
+pub struct FamilyAsk {
+    pub family: FileFamily,
+    pub root: HostPath,
+    /// By the newest of access, change and modification for tmp, of change and modification else.
+    pub min_age_s: u64,
+    /// Only files at least this large on disk (0: all) ...
+    pub min_size: u64,
+    /// ... unless they are this old; `None`: no such exception.
+    pub or_age_s: Option<u64>,
+    /// Glob patterns on the file name; empty: all.
+    pub names: Vec<String>,
+    /// Glob patterns on the absolute path that are left alone (tmpfiles.d's x and X).
+    pub exclude: Vec<String>,
+    /// Also collect directories that would be empty then and are at least this old.
+    pub dirs_min_age_s: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Scan {
+    pub files: u64,
+    pub dirs: u64,
+    pub on_disk: u64,
+    pub apparent: u64,
+    /// Directories by bytes on disk below them (descendants included), largest first.
+    pub largest_dirs: Vec<DirUse>,
+    pub largest_files: Vec<FileUse>,
+    /// Directories by number of direct entries.
+    pub most_entries: Vec<DirUse>,
+    pub candidates: Vec<Candidates>,
+    /// Walked to the end.
+    pub complete: bool,
+    /// What was not seen and why (unreadable, vanished, out of time): counts by reason, and the first few names.
+    pub not_seen: Vec<NotSeen>,
+    /// Seconds it took, by the boot clock.
+    pub took_s: f64,
+}
+
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct DirUse {
+    pub path: HostPath,
+    pub on_disk: u64,
+    pub apparent: u64,
+    pub entries: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct FileUse {
+    pub path: HostPath,
+    pub on_disk: u64,
+    pub apparent: u64,
+    /// Seconds since it was last modified.
+    pub age_s: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Candidates {
+    pub family: FileFamily,
+    pub root: HostPath,
+    pub files: Vec<FileTarget>,
+    pub dirs: Vec<FileTarget>,
+    /// All that matched, kept or not.
+    pub total_files: u64,
+    pub total_on_disk: u64,
+    /// Matched but has more than one link: would free nothing.
+    pub hard_linked: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct NotSeen {
+    pub why: String,
+    pub count: u64,
+    pub examples: Vec<HostPath>,
+}
+
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct HeldFiles {
+    pub files: Vec<HeldFile>,
+    /// Processes whose descriptors could not be read.
+    pub unreadable_processes: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct HeldFile {
+    pub pid: u32,
+    pub start_ticks: u64,
+    pub comm: String,
+    pub fd: u32,
+    pub ino: u64,
+    /// Blocks * 512, counted once however many descriptors hold it.
+    pub on_disk: u64,
+    /// The name it had.
+    pub path: HostPath,
+}
+
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Writer {
+    pub pid: u32,
+    pub start_ticks: u64,
+    pub comm: String,
+    /// Systemd unit or cgroup, from `/proc/PID/cgroup`.
+    pub cgroup: String,
+    pub bytes_per_s: f64,
+    /// The file on the device that grew most among its open ones.
+    pub growing: Option<HostPath>,
+    pub growing_bytes_per_s: f64,
+}

@@ -1,0 +1,33 @@
+//! BytePort: a host agent that notices, heals, proves and explains.
+//!
+//! The modules are the pipeline, in its order: sense -> detect -> route -> diagnose and decide (runbooks) -> guard -> act
+//! -> verify (engine) -> record -> report. `ARCHITECTURE.md` has the map and the rules; `tests/tidy.rs` checks them.
+
+pub mod model;
+pub mod wire;
+
+pub mod config;
+pub mod host;
+
+pub mod sense;
+
+pub mod detect;
+
+pub mod route;
+
+pub mod runbooks;
+
+pub mod guard;
+
+pub mod act;
+
+pub mod engine;
+
+pub mod record;
+
+pub mod report;
+
+pub mod events;
+pub mod metrics;
+
+pub mod cli;

@@ -1,0 +1,39 @@
+//! Nouns without effects. Every other module speaks in these; they know nothing of the rest of the crate.
+//!
+//! Read next: [`step`] (what may be done to a host), then [`plan`] and [`diagnosis`].
+
+mod diagnosis;
+mod effect;
+mod fs;
+mod ids;
+mod incident;
+mod observed;
+mod path;
+mod plan;
+mod query;
+mod recorded;
+mod refusal;
+mod sample;
+mod signal;
+mod size;
+mod step;
+mod time;
+mod verdict;
+
+pub use diagnosis::{Confidence, Diagnosis, Explained, Finding};
+pub use effect::{Effect, EffectState, Skip, SkipReason};
+pub use fs::{FsKind, FsUsage, Mount};
+pub use ids::{IncidentId, IntentId, RunbookId};
+pub use incident::{Body, Entry, IncidentSummary, Phase};
+pub use observed::Observed;
+pub use path::HostPath;
+pub use plan::{Escalation, Expected, FollowUp, Plan, PlannedStep, Unavailable};
+pub use query::{Answer, HolderUnit, ImageInfo, ImageStore, Query, VolumeInfo};
+pub use recorded::Recorded;
+pub use refusal::{Refusal, RefusalReason};
+pub use sample::{DiskIo, FsSample, Pressure, Sample};
+pub use signal::{Severity, Signal, SignalKind, Subject};
+pub use size::{Bytes, Percent};
+pub use step::{FileBatch, FileFamily, FileTarget, GrowVolume, Holder, HolderAction, ImageTarget, Step, StepKind, Undo};
+pub use time::{BootId, Now, Seconds};
+pub use verdict::{AfterStep, Outcome, Verdict};

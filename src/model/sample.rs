@@ -1,0 +1,57 @@
+//! One look at the host: raw readings, nothing derived.
+
+use serde::{Deserialize, Serialize};
+
+use super::{FsUsage, HostPath, Mount, Now, Observed};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    pub at: Now,
+    /// One entry a device; the mount table itself may be unreadable.
+    pub filesystems: Observed<Vec<FsSample>>,
+    pub disks: Observed<Vec<DiskIo>>,
+    /// `/proc/pressure/io`.
+    pub io_pressure: Observed<Pressure>,
+    /// The node's DiskPressure condition; `Unavailable` where there is no kubelet or none is configured.
+    pub node_disk_pressure: Observed<bool>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FsSample {
+    pub mount: Mount,
+    pub usage: Observed<FsUsage>,
+    /// statvfs has not answered within its deadline: for how many seconds now. Unlike an error, it hangs.
+    pub stuck_for_s: Option<f64>,
+    /// ext4's own count of errors since mkfs (`/sys/fs/ext4/DEV/errors_count`).
+    pub ext4_errors: Observed<u64>,
+    /// Block devices that carry it (`dm-0` and what is below), for the io signal.
+    pub disks: Vec<String>,
+}
+
+/// Cumulative counters of one block device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskIo {
+    pub name: String,
+    /// Milliseconds spent with at least one request in flight (diskstats field 13).
+    pub busy_ms: u64,
+    pub read_bytes: u64,
+    pub written_bytes: u64,
+}
+
+/// A PSI file. Shares of wall time, 0..100 as the kernel prints them; totals in microseconds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pressure {
+    pub some_avg10: f64,
+    pub some_avg60: f64,
+    pub full_avg10: f64,
+    pub full_avg60: f64,
+    pub some_total_us: u64,
+    pub full_total_us: u64,
+}
+
+impl Sample {
+    /// The entry for what is mounted at `path`.
+    pub fn filesystem(&self, path: &HostPath) -> Option<&FsSample> {
+        self.filesystems.value()?.iter().find(|f| &f.mount.path == path)
+    }
+}

@@ -1,0 +1,88 @@
+//! Two clocks, because either one lies: the wall clock jumps, the boot clock starts again.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The kernel's `boot_id`: tells whether two boot-clock readings may be subtracted.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BootId(pub String);
+
+/// A moment on both clocks. Decisions take it as an argument; only `host/` makes one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Now {
+    /// UTC, RFC 3339 in JSON.
+    pub wall: jiff::Timestamp,
+    pub boot: BootId,
+    /// Seconds since boot, suspend included (CLOCK_BOOTTIME).
+    pub uptime_s: f64,
+}
+
+/// A span in seconds that prints as people say it: `45 s`, `3 min 20 s`, `4.0 h`, `2.5 d`.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Seconds(pub f64);
+
+impl Now {
+    /// Seconds that have certainly passed since `then`: what a cooldown may count.
+    ///
+    /// In one boot the smaller of the two clocks' differences, so a wall clock set forward cannot shorten a cooldown.
+    /// Across boots the wall clock is all there is; where it went back, the uptime is the part that is certain.
+    pub fn proven_since(&self, then: &Now) -> Seconds {
+        let wall = (self.wall.as_millisecond() - then.wall.as_millisecond()) as f64 / 1000.0;
+        let certain = if self.boot == then.boot { (self.uptime_s - then.uptime_s).min(wall) } else { wall.max(self.uptime_s) };
+        Seconds(certain.max(0.0))
+    }
+
+    /// Seconds that may have passed at most: what a deadline or a rate over time must assume.
+    pub fn at_most_since(&self, then: &Now) -> Seconds {
+        let wall = (self.wall.as_millisecond() - then.wall.as_millisecond()) as f64 / 1000.0;
+        let most = if self.boot == then.boot { (self.uptime_s - then.uptime_s).max(wall) } else { wall.max(self.uptime_s) };
+        Seconds(most.max(0.0))
+    }
+
+    /// Seconds on the boot clock between two moments of one boot; `None` across boots. For windows, rates and forecasts:
+    /// the one difference that no clock jump changes.
+    pub fn steady_since(&self, then: &Now) -> Option<f64> {
+        (self.boot == then.boot).then(|| self.uptime_s - then.uptime_s)
+    }
+}
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let s = self.0;
+        match s {
+            _ if s < 10.0 => write!(f, "{s:.1} s"),
+            _ if s < 120.0 => write!(f, "{s:.0} s"),
+            _ if s < 5400.0 => write!(f, "{} min {:.0} s", (s / 60.0).floor(), (s % 60.0).floor()),
+            _ if s < 172_800.0 => write!(f, "{:.1} h", s / 3600.0),
+            _ => write!(f, "{:.1} d", s / 86_400.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(wall_s: i64, boot: &str, uptime_s: f64) -> Now {
+        Now { wall: jiff::Timestamp::from_second(wall_s).unwrap(), boot: BootId(boot.into()), uptime_s }
+    }
+
+    #[test]
+    fn a_wall_clock_set_forward_shortens_no_cooldown() {
+        assert_eq!(at(1_000_000 + 7200, "a", 160.0).proven_since(&at(1_000_000, "a", 100.0)), Seconds(60.0));
+    }
+
+    #[test]
+    fn a_wall_clock_set_back_only_lengthens_one() {
+        assert_eq!(at(1_000_000 - 7200, "a", 90_000.0).proven_since(&at(1_000_000, "a", 100.0)), Seconds(0.0));
+    }
+
+    #[test]
+    fn after_a_reboot_the_wall_counts_and_the_uptime_is_the_floor() {
+        assert_eq!(at(1_003_600, "b", 60.0).proven_since(&at(1_000_000, "a", 100.0)), Seconds(3600.0));
+        assert_eq!(at(900_000, "b", 60.0).proven_since(&at(1_000_000, "a", 100.0)), Seconds(60.0));
+    }
+}

@@ -1,0 +1,131 @@
+//! What a runbook is: typed inside, erased in [`super::ALL`].
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::detect::{Condition, History};
+use crate::guard::Limits;
+use crate::host::ReadHost;
+use crate::model::{AfterStep, Diagnosis, Now, Plan, Recorded, RunbookId, Sample, Signal, Subject, Verdict};
+
+/// Everything but `gather` is pure; `now` and what was recorded are arguments.
+pub trait Runbook: 'static {
+    const ID: RunbookId;
+    /// Raised when the evidence's form changes; old cases must still decide.
+    const SCHEMA: u32;
+    const SIGNALS: &'static [SignalSpec];
+    const CLASSES: &'static [ClassSpec];
+    /// The page of documentation, compiled in: `byteportctl catalog` prints it.
+    const PAGE: &'static str;
+
+    type Evidence: Serialize + DeserializeOwned;
+    /// Its section of `agent.toml`, resolved: unknown keys refused, every default filled in.
+    type Params: Serialize + DeserializeOwned + Default;
+
+    /// What the newest sample (the last one in `history`) says of each of its signals.
+    fn conditions(sample: &Sample, history: &History, params: &Self::Params) -> Vec<Condition>;
+    /// Reads only. Parts run in parallel under deadlines; a part that fails is `Unavailable` in the evidence.
+    fn gather(host: &dyn ReadHost, ask: &FocusedAsk<'_>, params: &Self::Params) -> Self::Evidence;
+    fn classify(evidence: &Self::Evidence, params: &Self::Params, now: &Now) -> Diagnosis;
+    fn plan(evidence: &Self::Evidence, diagnosis: &Diagnosis, params: &Self::Params, now: &Now) -> Plan;
+    fn after_step(before: &Self::Evidence, after: &Self::Evidence, params: &Self::Params) -> AfterStep;
+    fn verify(before: &Self::Evidence, after: &Self::Evidence, params: &Self::Params) -> Verdict;
+    /// What the host's owner allows this runbook, as `agent.toml` has it.
+    fn limits(params: &Self::Params) -> &Limits;
+}
+
+/// What an episode wants to know.
+#[derive(Debug, Clone, Copy)]
+pub struct FocusedAsk<'a> {
+    pub subject: &'a Subject,
+    pub signals: &'a [Signal],
+    /// Samples so far, for growth.
+    pub history: &'a History,
+    pub depth: Depth,
+}
+
+/// How much is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// Everything the diagnosis can use.
+    Full,
+    /// Only what `after_step` and `verify` compare: no tree is walked again.
+    Quick,
+}
+
+/// A signal that a runbook declares and answers.
+#[derive(Debug, Clone, Copy)]
+pub struct SignalSpec {
+    pub name: &'static str,
+    pub raised_when: &'static str,
+    pub clears_when: &'static str,
+}
+
+/// A class that a runbook can come to.
+#[derive(Debug, Clone, Copy)]
+pub struct ClassSpec {
+    pub name: &'static str,
+    pub meaning: &'static str,
+    /// Always handed to a person, whatever the confidence.
+    pub always_escalates: bool,
+}
+
+type Erased<T> = Result<T, serde_json::Error>;
+
+/// A runbook with its types erased. Parameters travel as the JSON form of its resolved section.
+#[derive(Debug)]
+pub struct Entry {
+    pub id: RunbookId,
+    pub schema: u32,
+    pub signals: &'static [SignalSpec],
+    pub classes: &'static [ClassSpec],
+    pub page: &'static str,
+    /// Resolves a section (`{}` for none written): unknown keys and wrong types are errors, defaults are filled in.
+    pub resolve: fn(toml::Table) -> Result<serde_json::Value, toml::de::Error>,
+    pub conditions: fn(&Sample, &History, &serde_json::Value) -> Erased<Vec<Condition>>,
+    pub gather: fn(&dyn ReadHost, &FocusedAsk<'_>, &serde_json::Value, &Now) -> Erased<Recorded>,
+    pub decide: fn(&Recorded, &serde_json::Value, &Now) -> Erased<(Diagnosis, Plan)>,
+    pub after_step: fn(&Recorded, &Recorded, &serde_json::Value) -> Erased<AfterStep>,
+    pub verify: fn(&Recorded, &Recorded, &serde_json::Value) -> Erased<Verdict>,
+    pub limits: fn(&serde_json::Value) -> Erased<Limits>,
+}
+
+fn params<R: Runbook>(json: &serde_json::Value) -> Erased<R::Params> {
+    serde::Deserialize::deserialize(json)
+}
+
+impl Entry {
+    pub const fn of<R: Runbook>() -> Self {
+        Self {
+            id: R::ID,
+            schema: R::SCHEMA,
+            signals: R::SIGNALS,
+            classes: R::CLASSES,
+            page: R::PAGE,
+            resolve: |section| {
+                let typed: R::Params = section.try_into()?;
+                serde_json::to_value(typed).map_err(serde::de::Error::custom)
+            },
+            conditions: |sample, history, p| Ok(R::conditions(sample, history, &params::<R>(p)?)),
+            gather: |host, ask, p, now| Recorded::new(R::ID, R::SCHEMA, now.clone(), &R::gather(host, ask, &params::<R>(p)?)),
+            decide: |recorded, p, now| {
+                let (evidence, p): (R::Evidence, _) = (recorded.open()?, params::<R>(p)?);
+                let diagnosis = R::classify(&evidence, &p, now);
+                let plan = R::plan(&evidence, &diagnosis, &p, now);
+                Ok((diagnosis, plan))
+            },
+            after_step: |before, after, p| Ok(R::after_step(&before.open()?, &after.open()?, &params::<R>(p)?)),
+            verify: |before, after, p| Ok(R::verify(&before.open()?, &after.open()?, &params::<R>(p)?)),
+            limits: |p| Ok(R::limits(&params::<R>(p)?).clone()),
+        }
+    }
+}
+
+/// The runbook of that name.
+pub fn find(id: &RunbookId) -> Option<&'static Entry> {
+    super::ALL.iter().find(|e| &e.id == id)
+}
+
+/// The runbook that answers a signal; the law tests see to it that there is exactly one.
+pub fn for_signal(kind: &str) -> Option<&'static Entry> {
+    super::ALL.iter().find(|e| e.signals.iter().any(|s| s.name == kind))
+}

@@ -1,0 +1,132 @@
+//! byteportctl <-> agent: JSON over HTTP on the agent's unix socket, below `/v1`.
+//!
+//! | method, path | body | answer |
+//! | --- | --- | --- |
+//! | GET `/v1/status` | | [`Status`] |
+//! | GET `/v1/incidents` | | `[IncidentSummary]`, newest first |
+//! | GET `/v1/incidents/{id}` | | [`Incident`]; `id` may be `last` or a unique prefix |
+//! | GET `/v1/config` | | [`ConfigView`] |
+//! | POST `/v1/plan` | [`PlanAsk`] | [`PlanAnswer`] |
+//! | POST `/v1/pause` | [`Pause`] | [`Status`] |
+//! | POST `/v1/resume` | [`Resume`] | [`Status`] |
+//! | POST `/v1/undo` | [`UndoAsk`] | [`UndoAnswer`] |
+//!
+//! Errors are [`Problem`] with a status of 4xx or 5xx. Everything that changes something needs root or membership of the
+//! agent's group, checked by peer credentials.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{
+    Diagnosis, Effect, Entry, FsSample, IncidentId, IncidentSummary, IntentId, Now, Observed, Plan, Recorded, Refusal, RunbookId, Signal,
+};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    pub version: String,
+    pub host: String,
+    pub now: Now,
+    /// Seconds since the agent started.
+    pub running_s: f64,
+    /// `observe` or `act`, as it is applied; `why_observe` says what keeps it from acting.
+    pub mode: String,
+    pub why_observe: Option<String>,
+    pub dry_run: bool,
+    pub filesystems: Observed<Vec<FsSample>>,
+    pub signals: Vec<Signal>,
+    pub open_incidents: Vec<IncidentSummary>,
+    pub pauses: Vec<Pause>,
+    pub actuator: Observed<super::actuator::Hello>,
+    /// Rows in the record; `Unavailable` when it cannot be trusted or written.
+    pub record: Observed<u64>,
+    /// Samplers that have not answered: name and seconds.
+    pub stuck: BTreeMap<String, f64>,
+    pub psi_mode: String,
+    /// The last configuration that was refused, if it still is on disk.
+    pub refused_config: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Incident {
+    pub summary: IncidentSummary,
+    pub entries: Vec<Entry>,
+    /// The chain from the first to the last entry is whole.
+    pub chain: Observed<()>,
+    pub agent_version: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanAsk {
+    pub runbook: RunbookId,
+    /// Escaped as [`crate::model::HostPath`] prints it.
+    pub mount: crate::model::HostPath,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlanAnswer {
+    pub evidence: Recorded,
+    pub params: serde_json::Value,
+    pub now: Now,
+    pub diagnosis: Diagnosis,
+    pub plan: Plan,
+    /// For each step of the plan: why it would be refused, if it would.
+    pub refusals: Vec<Option<Refusal>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pause {
+    /// None: all runbooks.
+    pub runbook: Option<RunbookId>,
+    /// None: until `resume`.
+    pub for_s: Option<u64>,
+    /// Who and why; the agent adds the peer's user.
+    pub by: String,
+    /// Filled in by the agent.
+    pub since: Option<Now>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resume {
+    pub runbook: Option<RunbookId>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UndoAsk {
+    pub incident: IncidentId,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UndoAnswer {
+    pub undone: Vec<(IntentId, Effect)>,
+    pub refused: Vec<(IntentId, Refusal)>,
+}
+
+/// One setting: what the files say, what is applied, and why they differ.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Setting {
+    /// Dotted: `disk.usage_critical_percent`.
+    pub key: String,
+    /// As written, with file and line; `None`: default.
+    pub asked: Option<(String, String)>,
+    pub applied: String,
+    /// Set when `applied` is not what was asked for.
+    pub because: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ConfigView {
+    pub files: Vec<String>,
+    pub settings: Vec<Setting>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    pub error: String,
+    /// What to do next.
+    pub hint: Option<String>,
+}

@@ -27,7 +27,13 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> Now;
 }
 
-/// The questions that runbooks and samplers ask. Blocking; callers put parts on threads with [`ReadHost::parts`] in mind.
+/// What answers [`Query`]: the actuator's client, or nobody.
+pub trait PrivilegedReads: Send + Sync {
+    fn look(&self, query: &Query) -> Observed<Answer>;
+}
+
+/// The questions that runbooks and samplers ask. Blocking, and bounded: every method comes back within its deadline, whatever
+/// hangs, so callers may run several in scoped threads.
 pub trait ReadHost: Clock {
     /// mountinfo, one entry a device, bind mounts folded into `also_at`.
     fn mounts(&self) -> Read<Vec<Mount>>;

@@ -3,6 +3,8 @@
 //! `live` reads a host below a root handle (`--root /host` in a container, `/` else). Reading and parsing are two functions
 //! everywhere: `parse_*` takes bytes and is total. A read that can hang runs behind a deadline (`deadline.rs`).
 
+pub mod sys;
+
 use std::time::Duration;
 
 use crate::model::{Answer, DiskIo, FileFamily, FileTarget, FsUsage, HostPath, Mount, Now, Observed, Pressure, Query};

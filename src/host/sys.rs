@@ -1,0 +1,24 @@
+//! The system calls that no safe crate offers: the only file with `unsafe` in it.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// Takes a write lease on an open file. The kernel grants it only while no other open file description refers to the inode, in any
+/// namespace: nobody has it open, maps it, executes it or holds a lock on it. Whoever opens it afterwards waits until the descriptor
+/// is closed (or the kernel's lease-break time is over).
+///
+/// # Errors
+/// `EAGAIN`: somebody has it open. Anything else: this filesystem cannot tell (network filesystems, leases switched off), or we are
+/// neither its owner nor hold `CAP_LEASE`.
+pub fn take_write_lease(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: F_SETLEASE takes an integer and touches no memory of ours; the borrowed descriptor is open for the whole call.
+    let rc = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) };
+    if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Ignores SIGIO for the whole process: the kernel sends it to the holder of a lease that somebody wants broken, and its default is to
+/// end the process. Called before the first lease is taken.
+pub fn ignore_sigio() {
+    // SAFETY: SIG_IGN is a valid disposition for SIGIO, no handler of ours runs, and the call cannot fail for a valid signal number.
+    unsafe { libc::signal(libc::SIGIO, libc::SIG_IGN) };
+}

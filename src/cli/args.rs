@@ -1,0 +1,221 @@
+//! What can be typed, for all three programs. The man pages and completions are made from this file by `build.rs`, which
+//! includes it by path: it uses std and clap and nothing of this crate.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Where the agent listens unless told otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/byteport/agent.sock";
+
+/// `option_env`, because the build script itself is compiled before it can say.
+const VERSION: &str = match option_env!("BYTEPORT_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
+const EXIT_CODES: &str = "Exit codes: 0 all is well, 1 there are findings, 2 it could not be done, 64 wrong arguments.";
+
+/// Ask BytePort what it sees, what it would do, what it did, and why
+#[derive(Debug, Parser)]
+#[command(name = "byteportctl", version = VERSION, max_term_width = 100, after_help = EXIT_CODES)]
+pub struct Ctl {
+    /// The agent's socket [default: $BYTEPORT_SOCKET, else /run/byteport/agent.sock]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Read the record in this folder instead of asking the agent, for when it is dead (usually /var/lib/byteport)
+    #[arg(long, global = true, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Print JSON, for programs
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// What the agent sees now: filesystems, signals, incidents, pauses, and whether it may act
+    Status,
+    /// Whether this host is ready for BytePort, and what to do about each finding
+    Doctor(Doctor),
+    /// List incidents, or show one
+    Incidents(Incidents),
+    /// Why this class, this confidence and these steps, and every refusal with its reason
+    Explain(One),
+    /// What would be done now; reads only
+    Plan(Plan),
+    /// Write one file from which anybody can replay an incident offline; secrets and names are masked
+    Bundle(Bundle),
+    /// Decide again from a bundle and compare byte for byte; needs neither agent nor rights
+    Replay(Replay),
+    /// Take back what an incident's steps did, as far as it can be taken back
+    Undo(One),
+    /// Do nothing to this host until told otherwise
+    Pause(Pause),
+    /// End a pause
+    Resume(Resume),
+    /// Check configuration files; all faults at once
+    Check(Check),
+    /// Every runbook: its signals, classes and manual page
+    Catalog(Catalog),
+    /// The agent's configuration
+    Config(Config),
+}
+
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Judge the host below this folder (a container that was given the host's root)
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub root: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Incidents {
+    #[command(subcommand)]
+    pub verb: Option<IncidentsVerb>,
+    #[command(flatten)]
+    pub list: List,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum IncidentsVerb {
+    /// List incidents, newest first
+    List(List),
+    /// One incident's postmortem
+    Show(Show),
+}
+
+#[derive(Debug, Args)]
+pub struct List {
+    /// Show no more than this many
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
+    pub limit: usize,
+    /// Only those that are still open
+    #[arg(long)]
+    pub open: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Show {
+    /// Incident id, the unique beginning of one, or `last`
+    pub id: String,
+    /// As Markdown, for a ticket
+    #[arg(long, conflicts_with = "json")]
+    pub markdown: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct One {
+    /// Incident id, the unique beginning of one, or `last`
+    pub id: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Plan {
+    /// Runbook, as `byteportctl catalog` lists them
+    pub runbook: String,
+    /// Mount point of the filesystem to look at
+    #[arg(long, value_name = "PATH")]
+    pub mount: OsString,
+}
+
+#[derive(Debug, Args)]
+pub struct Bundle {
+    /// Incident id, the unique beginning of one, or `last`
+    pub id: String,
+    /// File to write; must not exist yet
+    #[arg(long, short = 'o', value_name = "FILE")]
+    pub output: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// A bundle, as `byteportctl bundle` writes it
+    pub file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct Pause {
+    /// Only this runbook; all of them without it
+    pub runbook: Option<String>,
+    /// How long (90s, 30m, 2h, 1d); until `resume` without it
+    #[arg(long = "for", value_name = "TIME", value_parser = seconds)]
+    pub for_s: Option<u64>,
+    /// The reason, shown to whoever asks why nothing is done
+    #[arg(long, value_name = "TEXT")]
+    pub why: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Resume {
+    /// Only this runbook's pause; every pause without it
+    pub runbook: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Check {
+    /// agent.toml, actuator.toml, or a drop-in of either
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Catalog {
+    /// Only this runbook, with its whole manual page
+    pub runbook: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Config {
+    /// Every setting: what the files ask for, what is applied, and why they differ
+    #[arg(long, required = true)]
+    pub effective: bool,
+}
+
+/// Notice, diagnose, decide, verify and explain; changes nothing itself
+#[derive(Debug, Parser)]
+#[command(name = "byteport-agent", version = VERSION, max_term_width = 100)]
+pub struct Agent {
+    /// Configuration; drop-ins are read from the folder beside it (agent.d for agent.toml)
+    #[arg(long, value_name = "FILE", default_value = "/etc/byteport/agent.toml")]
+    pub config: PathBuf,
+    /// Where the host's root is, for a container that was given it
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub root: PathBuf,
+    /// Take one full sample, print the exposition and exit
+    #[arg(long)]
+    pub once: bool,
+}
+
+/// Carry out the agent's steps within the host's own policy; the only program of BytePort that changes anything
+#[derive(Debug, Parser)]
+#[command(name = "byteport-actuator", version = VERSION, max_term_width = 100)]
+pub struct Actuator {
+    /// Policy; drop-ins are read from the folder beside it (actuator.d for actuator.toml)
+    #[arg(long, value_name = "FILE", default_value = "/etc/byteport/actuator.toml")]
+    pub config: PathBuf,
+    /// Start with an empty ledger where the old one was set aside as damaged: caps and cooldowns begin anew
+    #[arg(long)]
+    pub trust_new_ledger: bool,
+}
+
+/// `90`, `90s`, `30m`, `2h`, `1d` in seconds.
+fn seconds(text: &str) -> Result<u64, String> {
+    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let factor = match unit {
+        "" | "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err("write a number with s, m, h or d: 90s, 30m, 2h, 1d".into()),
+    };
+    let count: u64 = digits.parse().map_err(|_| "write a number with s, m, h or d: 90s, 30m, 2h, 1d".to_owned())?;
+    match count.checked_mul(factor) {
+        Some(0) => Err("a pause of no time is none; to end one, use `byteportctl resume`".into()),
+        Some(s) if s <= 366 * 86_400 => Ok(s),
+        _ => Err("more than a year: leave --for out to pause until `byteportctl resume`".into()),
+    }
+}

@@ -68,9 +68,7 @@ impl fmt::Display for HostPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for chunk in self.0.utf8_chunks() {
             for c in chunk.valid().chars() {
-                // Beyond control characters: the code points that reorder or hide text on a terminal.
-                let hides = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-                if c.is_control() || c == '\\' || hides {
+                if c == '\\' || is_unprintable(c) {
                     let mut buffer = [0; 4];
                     for b in c.encode_utf8(&mut buffer).bytes() {
                         write!(f, "\\x{b:02x}")?;
@@ -85,6 +83,11 @@ impl fmt::Display for HostPath {
         }
         Ok(())
     }
+}
+
+/// Control characters, and the code points that reorder or hide text on a terminal.
+pub fn is_unprintable(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 impl fmt::Debug for HostPath {

@@ -4,6 +4,7 @@
 
 mod diagnosis;
 mod effect;
+mod found;
 mod fs;
 mod ids;
 mod incident;
@@ -23,6 +24,7 @@ mod verdict;
 
 pub use diagnosis::{Confidence, Diagnosis, Explained, Finding};
 pub use effect::{Effect, EffectState, Skip, SkipReason};
+pub use found::{Candidates, DirUse, FileUse, HeldFile, HeldFiles, NotSeen, Scan, Writer};
 pub use fs::{FsKind, FsUsage, Mount};
 pub use ids::{IncidentId, IntentId, RunbookId};
 pub use incident::{Body, Entry, IncidentSummary, Phase};

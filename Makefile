@@ -1,0 +1,34 @@
+# The doors to this repository. `make help` lists them; each sets up what is missing first (packaging/setup.sh).
+PROFILE ?= release
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench package
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## a healed incident, live, on a scratch filesystem of its own (root; ONCE=1 ends by itself)
+	packaging/setup.sh build run
+	packaging/demo.sh
+
+test: ## everything: unit, property, real-kernel, real-systemd and package tests (root for the real parts)
+	packaging/setup.sh build run package test
+	cargo test --locked
+
+check: ## format, lints, documentation, licences, unused dependencies
+	packaging/setup.sh build ci
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items
+	cargo deny --log-level error check bans licenses sources
+	@if cargo deny --log-level off fetch db; then cargo deny --log-level error check advisories; \
+	else echo 'ADVISORIES NOT CHECKED: the advisory database could not be fetched' >&2; fi
+	cargo machete
+
+bench: ## the benchmarks, as ratios to du, find and the packaged peers
+	packaging/setup.sh build run bench
+	cargo bench --locked
+
+package: ## target/packages/*.deb and *.rpm (PROFILE=dev: quick, for tests)
+	packaging/setup.sh build package
+	PROFILE=$(PROFILE) packaging/build.sh

@@ -1,0 +1,60 @@
+//! Scratch filesystems on loop devices. A machine has few of those, and all test processes share them.
+
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{is_root, missing, output};
+
+/// Held while a loop device is in use, by all test processes of this machine in turn.
+#[derive(Debug)]
+pub struct LoopLock(#[expect(dead_code, reason = "the lock lives as long as the open file")] File);
+
+/// Waits until no other test uses loop devices.
+pub fn loop_lock() -> LoopLock {
+    let path = std::env::temp_dir().join("byteport-tests-loop.lock");
+    let file = OpenOptions::new().create(true).append(true).open(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    file.lock().unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    LoopLock(file)
+}
+
+/// A loop device over an image of its own. Detached when dropped.
+#[derive(Debug)]
+pub struct LoopDisk {
+    pub device: PathBuf,
+    mounted: Option<PathBuf>,
+    _image: tempfile::TempPath,
+    _lock: LoopLock,
+}
+
+impl LoopDisk {
+    /// ext4 of this size, made with these further arguments to mkfs. `None`, loudly, where there are no loop devices for us.
+    pub fn ext4(bytes: u64, mkfs: &[&str]) -> Option<LoopDisk> {
+        if !is_root() || !Path::new("/dev/loop-control").exists() {
+            missing("a loop device needs root and /dev/loop-control");
+            return None;
+        }
+        let lock = loop_lock();
+        let image = tempfile::NamedTempFile::new().expect("temp file").into_temp_path();
+        OpenOptions::new().write(true).open(&image).and_then(|f| f.set_len(bytes)).expect("image");
+        output(Command::new("mkfs.ext4").args(["-q", "-F"]).args(mkfs).arg(&*image));
+        let device = output(Command::new("losetup").args(["-f", "--show"]).arg(&*image)).trim().into();
+        Some(LoopDisk { device, mounted: None, _image: image, _lock: lock })
+    }
+
+    /// Mounts it; unmounted when dropped. Use a directory in a temp dir, best in a mount namespace of your own.
+    pub fn mount(&mut self, at: &Path) {
+        output(Command::new("mount").arg(&self.device).arg(at));
+        self.mounted = Some(at.into());
+    }
+}
+
+impl Drop for LoopDisk {
+    fn drop(&mut self) {
+        // Lazily: a failing test may still hold a file, and the device has to go all the same.
+        if let Some(at) = self.mounted.take() {
+            drop(Command::new("umount").arg("-l").arg(at).status());
+        }
+        drop(Command::new("losetup").arg("-d").arg(&self.device).status());
+    }
+}

@@ -1,0 +1,75 @@
+//! What surrounds a step while it is performed: the host's root, the clock, how long and how much, and whether anybody still waits.
+
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::Tally;
+use crate::host::ReadHost;
+use crate::model::{HostPath, SkipReason};
+
+/// Objects between two looks at whether the asker is still there: the look is a system call.
+const LOOK_EVERY: usize = 32;
+
+pub struct Scene<'a> {
+    /// The host's `/`, opened once.
+    pub root: &'a OwnedFd,
+    /// The same as a path, for sockets, which have no openat.
+    pub root_path: &'a Path,
+    pub docker_socket: &'a Path,
+    pub clock: &'a dyn ReadHost,
+    /// When to stop at the next safe point.
+    pub deadline: Instant,
+    /// What is left of the run's cap.
+    pub bytes_left: u64,
+    /// Nobody waits for the effect any more.
+    pub asker_gone: &'a dyn Fn() -> bool,
+    /// Writes undo data into the ledger, durable when it returns.
+    pub note: &'a dyn Fn(serde_json::Value) -> Result<(), String>,
+}
+
+impl fmt::Debug for Scene<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scene").field("root", &self.root_path).field("bytes_left", &self.bytes_left).finish_non_exhaustive()
+    }
+}
+
+impl Scene<'_> {
+    pub(super) fn host_root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
+    /// An absolute path of the host as this process reaches it.
+    pub(super) fn path(&self, of_host: &str) -> PathBuf {
+        self.root_path.join(of_host.trim_start_matches('/'))
+    }
+
+    /// The wall clock, for ages. One reading serves a whole step: files only get older.
+    pub(super) fn now_ns(&self) -> i64 {
+        i64::try_from(self.clock.now().wall.as_nanosecond()).unwrap_or(i64::MIN)
+    }
+
+    pub(super) fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// Whether to stop before object number `at`, and as what the rest counts then. The tally is told.
+    pub(super) fn must_stop(&self, at: usize, tally: &mut Tally) -> Option<SkipReason> {
+        if self.left().is_zero() {
+            tally.stop("the step's deadline has passed");
+            return Some(SkipReason::OutOfTime);
+        }
+        if at.is_multiple_of(LOOK_EVERY) && (self.asker_gone)() {
+            tally.stop("the agent's connection ended, so nobody would have verified the rest");
+            return Some(SkipReason::OutOfTime);
+        }
+        None
+    }
+
+    /// Bytes that non-root can still write where `path` of the host lies.
+    pub(super) fn available_at(&self, path: &HostPath) -> Option<u64> {
+        let dir = super::beneath::open_dir(self.host_root(), path).ok()?;
+        rustix::fs::fstatvfs(&dir).ok().map(|s| s.f_bavail.saturating_mul(s.f_frsize))
+    }
+}

@@ -21,18 +21,12 @@ use crate::guard::{Limits, never};
 use crate::host::sys;
 use crate::model::{FileBatch, FileFamily, FileTarget, HostPath, SkipReason};
 
-const INSIDE: ResolveFlags = ResolveFlags::BENEATH
-    .union(ResolveFlags::NO_SYMLINKS)
-    .union(ResolveFlags::NO_XDEV)
-    .union(ResolveFlags::NO_MAGICLINKS);
+const INSIDE: ResolveFlags =
+    ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_XDEV).union(ResolveFlags::NO_MAGICLINKS);
 
 /// Opening must have no effect: not the access time, not a controlling terminal, no waiting for the other end of a fifo.
-const LOOK: OFlags = OFlags::RDONLY
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::NONBLOCK)
-    .union(OFlags::NOCTTY)
-    .union(OFlags::NOATIME)
-    .union(OFlags::CLOEXEC);
+const LOOK: OFlags =
+    OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::NOATIME).union(OFlags::CLOEXEC);
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
@@ -72,6 +66,13 @@ pub(super) struct Held<'a> {
     pub name: &'a [u8],
 }
 
+/// What [`Beneath::by_inode`] found.
+pub(super) struct ByInode {
+    pub file: OwnedFd,
+    pub stat: Stat,
+    pub dir: OwnedFd,
+}
+
 /// What became of an unlink.
 pub(super) enum Unlinked {
     Gone,
@@ -92,10 +93,6 @@ impl<'a> Beneath<'a> {
         }
         let min_age_s = batch.min_age_s.max(Limits::min_age_s(batch.family));
         Ok(Self { root, batch, min_age_s, now_ns, kept: None, locked: BTreeMap::new() })
-    }
-
-    pub fn root(&self) -> BorrowedFd<'_> {
-        self.root.as_fd()
     }
 
     /// Bytes that non-root can still write, and inodes, on the root's filesystem.
@@ -187,6 +184,19 @@ impl<'a> Beneath<'a> {
             Errno::NOTDIR | Errno::NXIO | Errno::NODEV | Errno::AGAIN => SkipReason::Changed,
             _ => SkipReason::Error,
         })
+    }
+
+    /// A regular file with one link by its inode, for taking back what this actuator made itself.
+    pub fn by_inode(&self, path: &HostPath, ino: u64) -> Result<ByInode, SkipReason> {
+        let (parent, _) = split(path.as_bytes());
+        let dir = self.open_inside(if parent.is_empty() { b"." } else { parent }, DIRECTORY)?;
+        let file = self.open_inside(path.as_bytes(), LOOK)?;
+        let stat = rustix::fs::fstat(&file).map_err(|_| SkipReason::Error)?;
+        let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        if !regular || stat.st_ino != ino || stat.st_dev != self.batch.device {
+            return Err(SkipReason::Changed);
+        }
+        if stat.st_nlink == 1 { Ok(ByInode { file, stat, dir }) } else { Err(SkipReason::HardLinked) }
     }
 
     /// Whether a directory is what was examined and old enough. Asked before its files go, which makes it young.

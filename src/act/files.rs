@@ -1,6 +1,5 @@
 //! Deleting exactly the files that were planned. There is no undo.
 
-use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use super::beneath::{Beneath, Unlinked};
@@ -18,13 +17,7 @@ pub(super) fn delete(batch: &FileBatch, scene: &Scene<'_>) -> Effect {
 }
 
 /// Deletes `files` (of `batch`, in this order) while `go_on`, which is told the bytes freed so far, says so.
-pub(super) fn delete_into(
-    batch: &FileBatch,
-    files: &[&FileTarget],
-    scene: &Scene<'_>,
-    tally: &mut Tally,
-    go_on: impl Fn(u64) -> bool,
-) {
+pub(super) fn delete_into(batch: &FileBatch, files: &[&FileTarget], scene: &Scene<'_>, tally: &mut Tally, go_on: impl Fn(u64) -> bool) {
     let mut beneath = match Beneath::open(scene.host_root(), batch, scene.now_ns()) {
         Ok(beneath) => beneath,
         Err(why) => return tally.stop(why),

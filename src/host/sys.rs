@@ -16,6 +16,12 @@ pub fn take_write_lease(fd: BorrowedFd<'_>) -> io::Result<()> {
     if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Whether a write lease taken before is still whole: `false` as soon as somebody waits for the file.
+pub fn lease_is_whole(fd: BorrowedFd<'_>) -> bool {
+    // SAFETY: F_GETLEASE takes no argument and touches no memory of ours; the borrowed descriptor is open for the whole call.
+    unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETLEASE) == libc::F_WRLCK }
+}
+
 /// Ignores SIGIO for the whole process: the kernel sends it to the holder of a lease that somebody wants broken, and its default is to
 /// end the process. Called before the first lease is taken.
 pub fn ignore_sigio() {

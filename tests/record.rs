@@ -94,3 +94,11 @@ fn refused_is_not_unknown() {
     assert_eq!(ledger.outcome(&act(1).intent), IntentOutcome::Open, "nothing was done before: it may be asked again");
     assert!(matches!(ledger.refused(&act(1).intent, &at(1), &refusal), Err(RecordError::AlreadyBegun(_))));
 }
+
+proptest::proptest! {
+    #[test]
+    fn figures_come_back_bit_by_bit(x in proptest::num::f64::NORMAL | proptest::num::f64::SUBNORMAL) {
+        let text = serde_json::to_string(&x).unwrap();
+        proptest::prop_assert_eq!(serde_json::from_str::<f64>(&text).unwrap().to_bits(), x.to_bits());
+    }
+}

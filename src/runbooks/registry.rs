@@ -1,6 +1,7 @@
 //! What a runbook is: typed inside, erased in [`super::ALL`].
 
 use serde::{Serialize, de::DeserializeOwned};
+use toml::{Spanned, de::DeTable};
 
 use crate::detect::{Condition, History};
 use crate::guard::Limits;
@@ -79,8 +80,9 @@ pub struct Entry {
     pub signals: &'static [SignalSpec],
     pub classes: &'static [ClassSpec],
     pub page: &'static str,
-    /// Resolves a section (`{}` for none written): unknown keys and wrong types are errors, defaults are filled in.
-    pub resolve: fn(toml::Table) -> Result<serde_json::Value, toml::de::Error>,
+    /// Resolves a section (an empty table for none written): unknown keys and wrong types are errors that carry where
+    /// they are, defaults are filled in.
+    pub resolve: fn(Spanned<DeTable<'_>>) -> Result<serde_json::Value, toml::de::Error>,
     pub conditions: fn(&Sample, &History, &serde_json::Value) -> Erased<Vec<Condition>>,
     pub gather: fn(&dyn ReadHost, &FocusedAsk<'_>, &serde_json::Value, &Now) -> Erased<Recorded>,
     pub decide: fn(&Recorded, &serde_json::Value, &Now) -> Erased<(Diagnosis, Plan)>,
@@ -102,7 +104,7 @@ impl Entry {
             classes: R::CLASSES,
             page: R::PAGE,
             resolve: |section| {
-                let typed: R::Params = section.try_into()?;
+                let typed: R::Params = serde::Deserialize::deserialize(toml::de::Deserializer::from(section))?;
                 serde_json::to_value(typed).map_err(serde::de::Error::custom)
             },
             conditions: |sample, history, p| Ok(R::conditions(sample, history, &params::<R>(p)?)),

@@ -1,11 +1,260 @@
-//! Samples over time.
+//! Samples over time, as little of them as forecasts need.
 
-/// The last samples, bounded.
+use std::collections::{BTreeMap, VecDeque};
+
+use super::growth::{Growth, Reading};
+use crate::model::{BootId, FsSample, HostPath, Observed, Percent, Sample};
+
+/// The last [`History::WINDOW_S`] seconds, in at most `MAX_FILESYSTEMS * MAX_READINGS` readings of 24 bytes.
+///
+/// Everything is measured on the boot clock: a wall clock that jumps changes nothing, another boot starts from nothing.
 #[derive(Debug, Default)]
-pub struct History {}
+pub struct History {
+    boot: Option<BootId>,
+    /// Boot-clock seconds of the newest sample.
+    newest_s: f64,
+    filesystems: BTreeMap<(HostPath, u64), FsHistory>,
+    disks: BTreeMap<String, DiskHistory>,
+}
 
-/// How fast a filesystem fills.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Growth {
-    pub bytes_per_s: f64,
+#[derive(Debug, Default)]
+struct FsHistory {
+    readings: VecDeque<Reading>,
+    /// It was writable at some time since it was mounted.
+    was_writable: bool,
+    /// The fewest errors it ever counted: a check of the filesystem sets the counter back.
+    fewest_errors: Option<u64>,
+    errors: Option<u64>,
+}
+
+/// The counter's last move: busy milliseconds at two moments.
+#[derive(Debug)]
+struct DiskHistory {
+    older: Option<(f64, u64)>,
+    newer: (f64, u64),
+}
+
+impl History {
+    /// Growth is told over half an hour.
+    pub const WINDOW_S: f64 = 1800.0;
+    const MAX_READINGS: usize = 400;
+    /// Samples may come faster under pressure; the window must still span half an hour.
+    const MIN_APART_S: f64 = 4.5;
+    const MAX_FILESYSTEMS: usize = 512;
+    const MAX_DISKS: usize = 512;
+    /// A busy share over less than this is noise.
+    const MIN_BUSY_SPAN_S: f64 = 0.5;
+
+    /// Takes the newest sample in. One that is older than the last is ignored.
+    pub fn push(&mut self, sample: &Sample) {
+        if self.boot.as_ref() != Some(&sample.at.boot) {
+            *self = Self { boot: Some(sample.at.boot.clone()), ..Self::default() };
+        } else if sample.at.uptime_s <= self.newest_s {
+            return;
+        }
+        let now_s = sample.at.uptime_s;
+        self.newest_s = now_s;
+        if let Observed::Value { value: filesystems, .. } = &sample.filesystems {
+            // What is not mounted any more is forgotten: mounted again, it starts a new life.
+            self.filesystems.retain(|(path, device), _| filesystems.iter().any(|f| f.mount.path == *path && f.mount.device == *device));
+            for fs in filesystems {
+                let key = (fs.mount.path.clone(), fs.mount.device);
+                if self.filesystems.len() < Self::MAX_FILESYSTEMS || self.filesystems.contains_key(&key) {
+                    self.filesystems.entry(key).or_default().push(fs, now_s);
+                }
+            }
+        }
+        if let Observed::Value { value: disks, .. } = &sample.disks {
+            self.disks.retain(|name, _| disks.iter().any(|d| d.name == *name));
+            for disk in disks {
+                let newer = (now_s, disk.busy_ms);
+                let room = self.disks.len() < Self::MAX_DISKS;
+                match self.disks.get_mut(&disk.name) {
+                    Some(known) if now_s - known.newer.0 >= Self::MIN_BUSY_SPAN_S => {
+                        *known = DiskHistory { older: Some(known.newer), newer };
+                    }
+                    Some(_) => {}
+                    None if room => {
+                        self.disks.insert(disk.name.clone(), DiskHistory { older: None, newer });
+                    }
+                    None => {}
+                }
+            }
+        }
+    }
+
+    /// Growth over the last half hour; `None` while less than [`Growth::MIN_SPAN`] of it was seen.
+    pub fn growth(&self, mount: &HostPath, device: u64) -> Option<Growth> {
+        Growth::of(self.filesystem(mount, device)?.readings.iter().copied())
+    }
+
+    /// Whether it could be written to at some time since it was mounted and watched.
+    pub fn was_writable(&self, mount: &HostPath, device: u64) -> bool {
+        self.filesystem(mount, device).is_some_and(|f| f.was_writable)
+    }
+
+    /// How many errors the filesystem has counted since it was watched; `None` when it counts none.
+    pub fn errors_risen(&self, mount: &HostPath, device: u64) -> Option<u64> {
+        let fs = self.filesystem(mount, device)?;
+        Some(fs.errors?.saturating_sub(fs.fewest_errors?))
+    }
+
+    /// Share of the time between the last two samples in which the disk had something to do.
+    pub fn busy(&self, disk: &str) -> Option<Percent> {
+        let disk = self.disks.get(disk)?;
+        // The newest counters must be of now: a disk that could not be read since says nothing about this moment.
+        if self.newest_s - disk.newer.0 > super::Detector::MAX_GAP {
+            return None;
+        }
+        let (since_s, since_ms) = disk.older?;
+        let busy_ms = disk.newer.1.checked_sub(since_ms)?;
+        Some(Percent((busy_ms as f64 / 10.0 / (disk.newer.0 - since_s)).min(100.0)))
+    }
+
+    /// Every filesystem of the last mount table that could be read.
+    pub fn filesystems(&self) -> impl Iterator<Item = (&HostPath, u64)> {
+        self.filesystems.keys().map(|(path, device)| (path, *device))
+    }
+
+    fn filesystem(&self, mount: &HostPath, device: u64) -> Option<&FsHistory> {
+        self.filesystems.get(&(mount.clone(), device))
+    }
+}
+
+impl FsHistory {
+    fn push(&mut self, fs: &FsSample, now_s: f64) {
+        self.was_writable |= !fs.mount.read_only;
+        self.errors = fs.ext4_errors.value().copied();
+        if let Some(errors) = self.errors {
+            self.fewest_errors = Some(self.fewest_errors.map_or(errors, |fewest| fewest.min(errors)));
+        }
+        let Some(usage) = fs.usage.value() else { return };
+        if self.readings.back().is_some_and(|last| now_s - last.0 < History::MIN_APART_S) {
+            return;
+        }
+        self.readings.push_back((now_s, usage.used(), usage.inodes.saturating_sub(usage.inodes_free)));
+        while self.readings.len() > History::MAX_READINGS || self.readings.front().is_some_and(|f| now_s - f.0 > History::WINDOW_S) {
+            self.readings.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{DiskIo, FsKind, FsUsage, Mount, Now};
+
+    const GIB: u64 = 1 << 30;
+
+    fn sample(uptime_s: f64, wall_s: i64, used: u64) -> Sample {
+        let fs = FsSample {
+            mount: Mount {
+                path: "/data".into(),
+                device: 7,
+                source: "/dev/vdb".into(),
+                fs_type: "ext4".into(),
+                kind: FsKind::Local,
+                read_only: false,
+                also_at: vec![],
+            },
+            usage: Observed::fresh(FsUsage {
+                total: 100 * GIB,
+                free: 100 * GIB - used,
+                available: 100 * GIB - used,
+                inodes: 1000,
+                inodes_free: 500,
+            }),
+            stuck_for_s: None,
+            ext4_errors: Observed::fresh(0),
+            disks: vec!["vdb".into()],
+        };
+        Sample {
+            at: Now { wall: jiff::Timestamp::from_second(wall_s).unwrap(), boot: BootId("a".into()), uptime_s },
+            filesystems: Observed::fresh(vec![fs]),
+            disks: Observed::fresh(vec![DiskIo {
+                name: "vdb".into(),
+                busy_ms: (uptime_s * 500.0) as u64,
+                read_bytes: 0,
+                written_bytes: 0,
+            }]),
+            io_pressure: Observed::unavailable("no PSI"),
+            node_disk_pressure: Observed::unavailable("no kubelet"),
+        }
+    }
+
+    fn filled(wall: impl Fn(usize) -> i64) -> History {
+        let mut history = History::default();
+        for i in 0..360 {
+            history.push(&sample(1000.0 + 5.0 * i as f64, wall(i), 60 * GIB + i as u64 * 5 * 1024 * 1024));
+        }
+        history
+    }
+
+    #[test]
+    fn growth_is_the_slope_and_the_wall_clock_does_not_matter() {
+        let steady = filled(|i| 1_000_000 + 5 * i as i64).growth(&"/data".into(), 7).unwrap();
+        assert!((steady.bytes_per_s - 1024.0 * 1024.0).abs() < 1.0, "{steady:?}");
+        let jumping = filled(|i| if i % 2 == 0 { 1_000_000 } else { 1_007_200 }).growth(&"/data".into(), 7).unwrap();
+        assert_eq!(steady, jumping);
+    }
+
+    #[test]
+    fn too_short_a_look_is_no_forecast() {
+        let mut history = History::default();
+        for i in 0..59 {
+            history.push(&sample(5.0 * f64::from(i), 0, GIB * i as u64));
+        }
+        assert_eq!(history.growth(&"/data".into(), 7), None);
+        history.push(&sample(600.0, 0, 60 * GIB));
+        assert!(history.growth(&"/data".into(), 7).is_some());
+        assert_eq!(history.growth(&"/data".into(), 8), None, "another device on the same mount point has no past");
+    }
+
+    #[test]
+    fn another_boot_starts_from_nothing() {
+        let mut history = filled(|_| 0);
+        let mut after = sample(5.0, 0, GIB);
+        after.at.boot = BootId("b".into());
+        history.push(&after);
+        assert_eq!(history.growth(&"/data".into(), 7), None);
+    }
+
+    #[test]
+    fn fast_sampling_neither_grows_without_bound_nor_shortens_the_window() {
+        let mut history = History::default();
+        for i in 0..40_000 {
+            history.push(&sample(f64::from(i) * 0.1, 0, GIB));
+        }
+        let readings = &history.filesystem(&"/data".into(), 7).unwrap().readings;
+        assert!(readings.len() <= History::MAX_READINGS);
+        assert!(readings.back().unwrap().0 - readings.front().unwrap().0 > 1790.0);
+    }
+
+    #[test]
+    fn a_disk_is_busy_for_the_time_its_counter_moved() {
+        let busy = filled(|_| 0).busy("vdb").unwrap();
+        assert!((busy.0 - 50.0).abs() < 0.5, "{busy}");
+        assert_eq!(filled(|_| 0).busy("vda"), None);
+    }
+
+    #[test]
+    fn errors_count_from_the_lowest_seen() {
+        let mut history = History::default();
+        for (t, errors) in [(1.0, 5), (6.0, 5), (11.0, 7)] {
+            let mut s = sample(t, 0, GIB);
+            let Observed::Value { value, .. } = &mut s.filesystems else { unreachable!() };
+            value[0].ext4_errors = Observed::fresh(errors);
+            history.push(&s);
+            assert_eq!(history.errors_risen(&"/data".into(), 7), Some(errors - 5));
+        }
+    }
+
+    #[test]
+    fn an_unmounted_filesystem_is_forgotten() {
+        let mut history = filled(|_| 0);
+        let mut gone = sample(5000.0, 0, GIB);
+        gone.filesystems = Observed::fresh(vec![]);
+        history.push(&gone);
+        assert!(!history.was_writable(&"/data".into(), 7));
+    }
 }

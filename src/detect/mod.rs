@@ -4,10 +4,12 @@
 //! windows ([`Detector`]), hysteresis (the gap between raise and clear), growth and forecast ([`History`]).
 
 mod detector;
+mod growth;
 mod history;
 
 pub use detector::{Change, Detector};
-pub use history::{Growth, History};
+pub use growth::Growth;
+pub use history::History;
 
 use crate::model::{Seconds, Severity, SignalKind, Subject};
 
@@ -21,6 +23,7 @@ pub struct Condition {
     pub detail: String,
 }
 
+/// Three answers and the lack of one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Wants {
     /// Raise once this has been so for `hold` without a break; at once when it is 0.
@@ -29,7 +32,8 @@ pub enum Wants {
         hold: Seconds,
     },
     Clear,
-    /// Between the two thresholds, or unknown: stay as it is. An unknown reading also does not break a running hold's window
-    /// for longer than [`Detector::MAX_GAP`].
+    /// Between the two thresholds: a raised signal stays raised, a window that has begun is broken.
     Stay,
+    /// Could not be read. Everything stays as it is; a window that has begun survives this for [`Detector::MAX_GAP`] seconds.
+    Unknown,
 }

@@ -7,26 +7,60 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Bytes, FileFamily, HostPath, Seconds, StepKind};
 
-/// Resolved limits: every default is in.
+/// Resolved limits: every default is in, unknown keys are refused. `[disk.limits]` in `agent.toml`, `[disk]` in `actuator.toml`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Second consent: filesystems that opted in, by mount point.
+    /// Second consent: filesystems that opted in, by mount point. Default: none.
     pub mounts: Vec<HostPath>,
+    /// Kinds of steps that may be taken. Default: compress_logs, rotated_logs, vacuum_journal, tmp; everything else is opt-in.
     pub steps: BTreeSet<StepKind>,
+    /// Where logs lie that may be compressed, and deleted once they are rotated. Default: /var/log.
     pub log_roots: Vec<HostPath>,
+    /// Default: /tmp and /var/tmp.
     pub tmp_roots: Vec<HostPath>,
+    /// Archives of a database's write-ahead log; only what is named here. Default: none.
     pub wal_archive_roots: Vec<HostPath>,
+    /// Default: /var/log/journal and /run/log/journal.
     pub journal_roots: Vec<HostPath>,
+    /// Default: the caches of apt, dnf, yum and zypper.
     pub package_cache_roots: Vec<HostPath>,
+    /// Default: root's own.
     pub pip_cache_roots: Vec<HostPath>,
+    /// Default: root's own.
     pub npm_cache_roots: Vec<HostPath>,
+    /// Default: /var/lib/systemd/coredump.
     pub core_dump_roots: Vec<HostPath>,
-    /// Units whose deleted files may be freed by a reload or restart, besides their own `[X-Byteport] Restart=safe`.
+    /// Units that keep state by their name and may be reloaded or restarted all the same. Their own `[X-Byteport] Restart=safe`
+    /// is needed besides. Default: none.
     pub stateful_units_allowed: Vec<String>,
+    /// Files, directories, images and units that one run may touch. Default: 20000.
     pub max_files: u64,
+    /// Bytes that one run may touch. Default: 50G.
     pub max_bytes: Bytes,
+    /// How long a filesystem is left alone after a run. Default: 24h.
     pub cooldown: Seconds,
+    /// Size that no volume may be grown beyond, in GiB. Default: 500.
+    #[serde(rename = "max_volume_gib", with = "gib")]
     pub max_volume: Bytes,
+}
+
+/// Whole GiB in the configuration, bytes in the code.
+mod gib {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::model::Bytes;
+
+    pub(super) fn serialize<S: Serializer>(bytes: &Bytes, s: S) -> Result<S::Ok, S::Error> {
+        (bytes.0 >> 30).serialize(s)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Bytes, D::Error> {
+        let gib = u64::deserialize(d)?;
+        gib.checked_mul(1 << 30)
+            .map(Bytes)
+            .ok_or_else(|| serde::de::Error::custom(format!("{gib} GiB is more than can be counted in bytes")))
+    }
 }
 
 impl Default for Limits {

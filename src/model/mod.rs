@@ -2,6 +2,7 @@
 //!
 //! Read next: [`step`] (what may be done to a host), then [`plan`] and [`diagnosis`].
 
+mod amount;
 mod diagnosis;
 mod effect;
 mod found;

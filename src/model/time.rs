@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::amount::{Unit, amount};
+
 /// The kernel's `boot_id`: tells whether two boot-clock readings may be subtracted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -20,7 +22,8 @@ pub struct Now {
 }
 
 /// A span in seconds that prints as people say it: `45 s`, `3 min 20 s`, `4.0 h`, `2.5 d`.
-#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
+/// Read from a number of seconds or from text: `"45s"`, `"30 min"`, `"24h"`, `"7d"`.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize)]
 #[serde(transparent)]
 pub struct Seconds(pub f64);
 
@@ -49,6 +52,27 @@ impl Now {
     }
 }
 
+const SPANS: &[Unit] = &[(&["", "s", "sec"], 1.0), (&["m", "min"], 60.0), (&["h"], 3600.0), (&["d"], 86_400.0), (&["w"], 604_800.0)];
+
+impl Seconds {
+    /// Whole seconds, rounded up: an age that must be reached is never rounded away.
+    pub fn whole(self) -> u64 {
+        self.0.max(0.0).ceil() as u64
+    }
+}
+
+impl<'de> Deserialize<'de> for Seconds {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        amount(
+            d,
+            "a time: a number of seconds, or \"45s\", \"24h\", \"7d\"",
+            SPANS,
+            |whole| Some(Self(whole as f64)),
+            |s| s.is_finite().then_some(Self(s)),
+        )
+    }
+}
+
 impl fmt::Display for Seconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let s = self.0;
@@ -68,6 +92,15 @@ mod tests {
 
     fn at(wall_s: i64, boot: &str, uptime_s: f64) -> Now {
         Now { wall: jiff::Timestamp::from_second(wall_s).unwrap(), boot: BootId(boot.into()), uptime_s }
+    }
+
+    #[test]
+    fn a_span_is_a_number_or_a_number_with_a_unit() {
+        let read = |json: &str| serde_json::from_str::<Seconds>(json).map_err(|e| e.to_string());
+        assert_eq!((read("1.5").unwrap(), read("90").unwrap()), (Seconds(1.5), Seconds(90.0)));
+        assert_eq!((read("\"24h\"").unwrap(), read("\"30 min\"").unwrap()), (Seconds(86_400.0), Seconds(1800.0)));
+        assert_eq!(read("-3.25").unwrap(), Seconds(-3.25), "a recorded difference may be negative");
+        assert!(read("\"24 hours\"").unwrap_err().contains("24h"), "the error shows what is understood");
     }
 
     #[test]

@@ -1,0 +1,57 @@
+//! How fast a filesystem fills, and when it is full at that rate.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{FsUsage, Seconds};
+
+/// A straight line through what was seen, by least squares over the boot clock.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Growth {
+    /// Negative while it empties.
+    pub bytes_per_s: f64,
+    pub inodes_per_s: f64,
+    /// How much time the line stands on.
+    pub over: Seconds,
+}
+
+/// One reading: seconds on the boot clock, bytes used, inodes used.
+pub(super) type Reading = (f64, u64, u64);
+
+impl Growth {
+    /// Less than this says nothing about the hours to come.
+    pub const MIN_SPAN: Seconds = Seconds(300.0);
+    /// Fewer readings than this are no line.
+    const MIN_READINGS: usize = 6;
+
+    /// `None` when the readings are too few or too close together.
+    pub(super) fn of(readings: impl Iterator<Item = Reading> + Clone) -> Option<Self> {
+        let count = readings.clone().count();
+        let (first, last) = (readings.clone().next()?, readings.clone().last()?);
+        let over = last.0 - first.0;
+        if count < Self::MIN_READINGS || over < Self::MIN_SPAN.0 {
+            return None;
+        }
+        // Relative to the first reading: the squares of large byte counts would eat the digits that matter.
+        let n = count as f64;
+        let points = readings.map(|(t, bytes, inodes)| (t - first.0, bytes as f64 - first.1 as f64, inodes as f64 - first.2 as f64));
+        let (mut t_sum, mut b_sum, mut i_sum) = (0.0, 0.0, 0.0);
+        for (t, b, i) in points.clone() {
+            t_sum += t;
+            b_sum += b;
+            i_sum += i;
+        }
+        let (t_mean, b_mean, i_mean) = (t_sum / n, b_sum / n, i_sum / n);
+        let (mut tt, mut tb, mut ti) = (0.0, 0.0, 0.0);
+        for (t, b, i) in points {
+            tt += (t - t_mean) * (t - t_mean);
+            tb += (t - t_mean) * (b - b_mean);
+            ti += (t - t_mean) * (i - i_mean);
+        }
+        (tt > 0.0).then(|| Self { bytes_per_s: tb / tt, inodes_per_s: ti / tt, over: Seconds(over) })
+    }
+
+    /// Until nobody but root can write any more; `None` while it does not grow.
+    pub fn time_to_full(&self, usage: &FsUsage) -> Option<Seconds> {
+        (self.bytes_per_s > 0.0).then(|| Seconds(usage.available as f64 / self.bytes_per_s))
+    }
+}

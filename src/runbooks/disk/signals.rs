@@ -1,0 +1,196 @@
+//! What one sample says of each of the seven signals.
+
+use super::Params;
+use crate::detect::{Condition, History, Wants};
+use crate::model::{FsKind, FsSample, FsUsage, Observed, Percent, Sample, Seconds, Severity, SignalKind, Subject};
+use crate::runbooks::SignalSpec;
+
+pub(super) const USAGE: SignalKind = SignalKind::new("disk_usage_high");
+pub(super) const INODES: SignalKind = SignalKind::new("inode_exhaustion");
+pub(super) const FILLING: SignalKind = SignalKind::new("disk_filling");
+pub(super) const IO: SignalKind = SignalKind::new("disk_io_saturation");
+pub(super) const READONLY: SignalKind = SignalKind::new("filesystem_readonly");
+pub(super) const STUCK: SignalKind = SignalKind::new("mount_stuck");
+pub(super) const PRESSURE: SignalKind = SignalKind::new("disk_pressure");
+
+pub(super) const SIGNALS: &[SignalSpec] = &[
+    SignalSpec {
+        name: "disk_usage_high",
+        raised_when: "usage >= 85 % for 60 s (warning), >= 95 % at once (critical)",
+        clears_when: "usage < 80 %",
+    },
+    SignalSpec { name: "inode_exhaustion", raised_when: "free inodes <= 5 % for 60 s", clears_when: "free inodes > 10 %" },
+    SignalSpec {
+        name: "disk_filling",
+        raised_when: "full in < 4 h at the growth of the last 30 min, and usage >= 60 %",
+        clears_when: "full in > 8 h, or it does not grow",
+    },
+    SignalSpec {
+        name: "disk_io_saturation",
+        raised_when: "device busy >= 95 % and io pressure (some, avg60) >= 40 % for 60 s",
+        clears_when: "both are below",
+    },
+    SignalSpec {
+        name: "filesystem_readonly",
+        raised_when: "it was read-write and is read-only now, or its ext4 error count rose",
+        clears_when: "it is back to read-write, without new errors",
+    },
+    SignalSpec { name: "mount_stuck", raised_when: "statfs has not answered within 2 s", clears_when: "it answers" },
+    SignalSpec { name: "disk_pressure", raised_when: "the node's DiskPressure condition is True", clears_when: "it is False" },
+];
+
+pub(super) fn conditions(sample: &Sample, history: &History, params: &Params) -> Vec<Condition> {
+    let mut out = Vec::new();
+    match &sample.filesystems {
+        Observed::Value { value: filesystems, .. } => {
+            for fs in filesystems {
+                filesystem(fs, history, params, &mut out);
+            }
+            disks(filesystems, sample, history, params, &mut out);
+        }
+        // Without the mount table nothing is known of the filesystems there were, which is not the same as that they are gone.
+        Observed::Unavailable { why } => {
+            for (mount, device) in history.filesystems() {
+                let subject = Subject::Filesystem { mount: mount.clone(), device };
+                out.extend([USAGE, INODES, FILLING, READONLY, STUCK].map(|kind| says(kind, &subject, Wants::Unknown, why.clone())));
+            }
+        }
+    }
+    let wants = match &sample.node_disk_pressure {
+        Observed::Value { value: true, .. } => at_once(Severity::Critical),
+        Observed::Value { value: false, .. } => Wants::Clear,
+        Observed::Unavailable { .. } => Wants::Unknown,
+    };
+    out.push(says(PRESSURE, &Subject::Host, wants, "the kubelet reports DiskPressure for this node".into()));
+    out
+}
+
+fn says(kind: SignalKind, subject: &Subject, wants: Wants, detail: String) -> Condition {
+    Condition { kind, subject: subject.clone(), wants, detail }
+}
+
+const fn at_once(severity: Severity) -> Wants {
+    Wants::Raise { severity, hold: Seconds(0.0) }
+}
+
+fn filesystem(fs: &FsSample, history: &History, params: &Params, out: &mut Vec<Condition>) {
+    let subject = Subject::Filesystem { mount: fs.mount.path.clone(), device: fs.mount.device };
+    let mut say = |kind, (wants, detail)| out.push(says(kind, &subject, wants, detail));
+    say(STUCK, stuck(fs, params));
+    if fs.mount.kind != FsKind::Local {
+        return;
+    }
+    say(READONLY, readonly(fs, history));
+    if fs.mount.read_only {
+        for kind in [USAGE, INODES, FILLING] {
+            say(kind, (Wants::Clear, "read-only".into()));
+        }
+        return;
+    }
+    match &fs.usage {
+        Observed::Value { value: usage, .. } => {
+            say(USAGE, usage_high(usage, params));
+            say(INODES, inodes(usage, params));
+            say(FILLING, filling(fs, usage, history, params));
+        }
+        Observed::Unavailable { why } => {
+            for kind in [USAGE, INODES, FILLING] {
+                say(kind, (Wants::Unknown, why.clone()));
+            }
+        }
+    }
+}
+
+fn stuck(fs: &FsSample, params: &Params) -> (Wants, String) {
+    match (fs.stuck_for_s, &fs.usage) {
+        (Some(for_s), _) if for_s >= params.stuck_after_s.0 => {
+            (at_once(Severity::Critical), format!("statfs has not answered for {}", Seconds(for_s)))
+        }
+        (Some(_), _) => (Wants::Stay, String::new()),
+        (None, Observed::Value { .. }) => (Wants::Clear, "statfs answers".into()),
+        (None, Observed::Unavailable { why }) => (Wants::Unknown, why.clone()),
+    }
+}
+
+fn readonly(fs: &FsSample, history: &History) -> (Wants, String) {
+    let (mount, device) = (&fs.mount.path, fs.mount.device);
+    match (fs.mount.read_only, history.errors_risen(mount, device)) {
+        (true, _) if history.was_writable(mount, device) => (at_once(Severity::Critical), "was read-write and is read-only now".into()),
+        // After an error the kernel may refuse writes and still list the mount as read-write: the counter tells.
+        (_, Some(risen)) if risen > 0 => (at_once(Severity::Critical), format!("the filesystem has counted {risen} new errors")),
+        (true, _) => (Wants::Clear, "read-only since it was mounted".into()),
+        (false, Some(_)) => (Wants::Clear, "read-write, no new errors".into()),
+        (false, None) if fs.mount.fs_type == "ext4" => (Wants::Unknown, "its error count cannot be read".into()),
+        (false, None) => (Wants::Clear, "read-write".into()),
+    }
+}
+
+fn usage_high(usage: &FsUsage, params: &Params) -> (Wants, String) {
+    let Some(percent) = usage.used_percent() else { return (Wants::Clear, "no blocks".into()) };
+    if percent >= params.usage_critical_percent {
+        let detail = format!("usage {percent} (critical at {})", params.usage_critical_percent);
+        (at_once(Severity::Critical), detail)
+    } else if percent >= params.usage_warning_percent {
+        let detail = format!("usage {percent} for {} (raised at {})", params.usage_hold_s, params.usage_warning_percent);
+        (Wants::Raise { severity: Severity::Warning, hold: params.usage_hold_s }, detail)
+    } else if percent < params.usage_floor_percent {
+        (Wants::Clear, format!("usage {percent}"))
+    } else {
+        (Wants::Stay, format!("usage {percent}"))
+    }
+}
+
+fn inodes(usage: &FsUsage, params: &Params) -> (Wants, String) {
+    let Some(free) = usage.inodes_free_percent() else { return (Wants::Clear, "inodes are not counted here".into()) };
+    let detail = format!("{free} of inodes free, {} of {}", usage.inodes_free, usage.inodes);
+    if free <= params.inodes_low_percent {
+        let detail = format!("{detail} (raised at {})", params.inodes_low_percent);
+        (Wants::Raise { severity: Severity::Warning, hold: params.inodes_hold_s }, detail)
+    } else if free > params.inodes_floor_percent {
+        (Wants::Clear, detail)
+    } else {
+        (Wants::Stay, detail)
+    }
+}
+
+fn filling(fs: &FsSample, usage: &FsUsage, history: &History, params: &Params) -> (Wants, String) {
+    let Some(growth) = history.growth(&fs.mount.path, fs.mount.device) else {
+        return (Wants::Unknown, "not watched for long enough".into());
+    };
+    let Some(left) = growth.time_to_full(usage) else { return (Wants::Clear, "it does not grow".into()) };
+    let detail = format!("full in {left} at {}/s over the last {}", rate(growth.bytes_per_s), growth.over);
+    let full_enough = usage.used_percent().is_some_and(|p: Percent| p >= params.filling_min_usage_percent);
+    if left < params.filling_within_s && full_enough {
+        (at_once(Severity::Warning), detail)
+    } else if left > params.filling_clear_s {
+        (Wants::Clear, detail)
+    } else {
+        (Wants::Stay, detail)
+    }
+}
+
+fn rate(bytes_per_s: f64) -> crate::model::Bytes {
+    crate::model::Bytes(bytes_per_s.max(0.0).round() as u64)
+}
+
+/// One condition a physical disk: the lowest device under each filesystem, so that a volume and the disk below it raise one signal.
+fn disks(filesystems: &[FsSample], sample: &Sample, history: &History, params: &Params, out: &mut Vec<Condition>) {
+    let lowest: std::collections::BTreeSet<&String> = filesystems.iter().filter_map(|f| f.disks.last()).collect();
+    for name in lowest {
+        let subject = Subject::Disk { name: name.clone() };
+        let (wants, detail) = match (history.busy(name), &sample.io_pressure) {
+            (Some(busy), Observed::Value { value: pressure, .. }) => {
+                let waiting = Percent(pressure.some_avg60);
+                let detail = format!("busy {busy} of the time, tasks wait for io {waiting} of it");
+                match (busy >= params.io_busy_percent, waiting >= params.io_pressure_percent) {
+                    (true, true) => (Wants::Raise { severity: Severity::Warning, hold: params.io_hold_s }, detail),
+                    (false, false) => (Wants::Clear, detail),
+                    _ => (Wants::Stay, detail),
+                }
+            }
+            (None, _) => (Wants::Unknown, "its counters were not read twice yet".into()),
+            (_, Observed::Unavailable { why }) => (Wants::Unknown, why.clone()),
+        };
+        out.push(says(IO, &subject, wants, detail));
+    }
+}

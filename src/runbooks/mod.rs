@@ -4,7 +4,7 @@
 mod disk;
 mod registry;
 
-pub use registry::{ClassSpec, Depth, Entry, FocusedAsk, Runbook, SignalSpec, find, for_signal};
+pub use registry::{ClassSpec, Depth, Entry, FocusedAsk, Problem, Runbook, SignalSpec, find, for_signal};
 
 /// Every runbook there is.
 pub static ALL: &[Entry] = &[];

@@ -22,6 +22,10 @@ pub trait Runbook: 'static {
     /// Its section of `agent.toml`, resolved: unknown keys refused, every default filled in.
     type Params: Serialize + DeserializeOwned + Default;
 
+    /// What is understood in its section but cannot be meant; `check` says it with the line.
+    fn problems(_params: &Self::Params) -> Vec<Problem> {
+        Vec::new()
+    }
     /// What the newest sample (the last one in `history`) says of each of its signals.
     fn conditions(sample: &Sample, history: &History, params: &Self::Params) -> Vec<Condition>;
     /// Reads only. Parts run in parallel under deadlines; a part that fails is `Unavailable` in the evidence.
@@ -32,6 +36,14 @@ pub trait Runbook: 'static {
     fn verify(before: &Self::Evidence, after: &Self::Evidence, params: &Self::Params) -> Verdict;
     /// What the host's owner allows this runbook, as `agent.toml` has it.
     fn limits(params: &Self::Params) -> &Limits;
+}
+
+/// A setting that contradicts another one or a rule that no setting can change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Dotted, below the runbook's section: `limits.tmp_roots`.
+    pub key: &'static str,
+    pub why: String,
 }
 
 /// What an episode wants to know.
@@ -83,6 +95,7 @@ pub struct Entry {
     /// Resolves a section (an empty table for none written): unknown keys and wrong types are errors that carry where
     /// they are, defaults are filled in.
     pub resolve: fn(Spanned<DeTable<'_>>) -> Result<serde_json::Value, toml::de::Error>,
+    pub problems: fn(&serde_json::Value) -> Erased<Vec<Problem>>,
     pub conditions: fn(&Sample, &History, &serde_json::Value) -> Erased<Vec<Condition>>,
     pub gather: fn(&dyn ReadHost, &FocusedAsk<'_>, &serde_json::Value, &Now) -> Erased<Recorded>,
     pub decide: fn(&Recorded, &serde_json::Value, &Now) -> Erased<(Diagnosis, Plan)>,
@@ -107,6 +120,7 @@ impl Entry {
                 let typed: R::Params = serde::Deserialize::deserialize(toml::de::Deserializer::from(section))?;
                 serde_json::to_value(typed).map_err(serde::de::Error::custom)
             },
+            problems: |p| Ok(R::problems(&params::<R>(p)?)),
             conditions: |sample, history, p| Ok(R::conditions(sample, history, &params::<R>(p)?)),
             gather: |host, ask, p, now| Recorded::new(R::ID, R::SCHEMA, now.clone(), &R::gather(host, ask, &params::<R>(p)?)),
             decide: |recorded, p, now| {

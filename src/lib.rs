@@ -3,6 +3,8 @@
 //! The modules are the pipeline, in its order: sense -> detect -> route -> diagnose and decide (runbooks) -> guard -> act
 //! -> verify (engine) -> record -> report. `ARCHITECTURE.md` has the map and the rules; `tests/tidy.rs` checks them.
 
+#![deny(unsafe_code)]
+
 pub mod model;
 pub mod wire;
 

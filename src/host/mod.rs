@@ -3,7 +3,18 @@
 //! `live` reads a host below a root handle (`--root /host` in a container, `/` else). Reading and parsing are two functions
 //! everywhere: `parse_*` takes bytes and is total. A read that can hang runs behind a deadline (`deadline.rs`).
 
+mod clock;
+mod deadline;
+mod disks;
+mod ext4;
+mod live;
+mod mounts;
+mod psi;
+mod root;
 pub mod sys;
+mod usage;
+
+pub use live::LiveHost;
 
 use std::time::Duration;
 
@@ -42,6 +53,11 @@ pub trait ReadHost: Clock {
     fn mounts(&self) -> Read<Vec<Mount>>;
     /// statvfs behind a deadline; a mount that hangs is `Stuck` and asked again only after it has answered.
     fn fs_usage(&self, mount: &Mount) -> Read<FsUsage>;
+    /// The same for many mounts, answers in their order. One that hangs must not delay the others, so asking one by one is only for hosts
+    /// that cannot hang.
+    fn fs_usages(&self, mounts: &[Mount]) -> Vec<Read<FsUsage>> {
+        mounts.iter().map(|m| self.fs_usage(m)).collect()
+    }
     /// ext4's error counter; `NotHere` for other filesystems.
     fn ext4_errors(&self, mount: &Mount) -> Read<u64>;
     /// Kernel names of the block devices under a mount, top first.
@@ -56,8 +72,7 @@ pub trait ReadHost: Clock {
     fn writers(&self, device: u64, window: Duration) -> Read<Vec<Writer>>;
     /// tmpfiles.d's `x` and `X` patterns, in effect order.
     fn tmp_exclusions(&self) -> Read<Vec<String>>;
-    /// The logged paths of databases' own directories that could be told from running processes or configuration are never-listed by name;
-    /// this tells whether a package manager holds its lock now.
+    /// The package manager that holds its lock now, by name and pid, for people; `None` where none does.
     fn package_manager(&self) -> Read<Option<String>>;
     fn shutting_down(&self) -> Read<bool>;
     /// Whether this process sees the host itself (namespaces of pid 1 compared) or was given the host's root on purpose.

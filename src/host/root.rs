@@ -1,0 +1,206 @@
+//! The directory that is the host's `/`, and small files below it.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use super::{Read, ReadError};
+use crate::model::HostPath;
+
+/// No surface that is read whole is larger on a host that works; what is longer is cut off and fails to parse.
+const MAX_FILE: u64 = 16 << 20;
+
+/// A handle on the host's root directory. Paths given to it are the host's; symlinks are resolved inside of it, so an absolute link
+/// below `/host` means what it means on the host.
+#[derive(Debug)]
+pub(super) struct Root {
+    path: PathBuf,
+    dir: OwnedFd,
+}
+
+impl Root {
+    pub(super) fn open(path: &Path) -> Read<Self> {
+        let dir = rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|e| io_error(&HostPath::from(path), e))?;
+        Ok(Self { path: path.to_path_buf(), dir })
+    }
+
+    /// Whether the host is looked at through another directory than `/`.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.path != Path::new("/")
+    }
+
+    /// Where this process finds a path of the host.
+    pub(super) fn join(&self, path: &HostPath) -> PathBuf {
+        let relative = path.as_path().strip_prefix("/").unwrap_or(path.as_path());
+        self.path.join(relative)
+    }
+
+    /// Opens for reading, and never waits on a fifo or becomes a terminal's session.
+    pub(super) fn open_file(&self, path: &HostPath) -> Read<File> {
+        self.open_flags(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY).map(File::from)
+    }
+
+    pub(super) fn open_flags(&self, path: &HostPath, flags: OFlags) -> Read<OwnedFd> {
+        let flags = flags | OFlags::CLOEXEC;
+        let opened = match rustix::fs::openat2(&self.dir, path.as_path(), flags, Mode::empty(), ResolveFlags::IN_ROOT) {
+            // Linux before 5.6, or a filter that does not know the call.
+            Err(Errno::NOSYS | Errno::PERM) => rustix::fs::openat(CWD, self.join(path), flags, Mode::empty()),
+            other => other,
+        };
+        opened.map_err(|e| io_error(path, e))
+    }
+
+    pub(super) fn read(&self, path: &str) -> Read<Vec<u8>> {
+        self.read_path(&HostPath::from(path))
+    }
+
+    pub(super) fn read_path(&self, path: &HostPath) -> Read<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.open_file(path)?.take(MAX_FILE).read_to_end(&mut bytes).map_err(|e| io_error(path, e))?;
+        Ok(bytes)
+    }
+
+    /// A file whose whole content is one number, as sysfs has them.
+    pub(super) fn read_number(&self, path: &str) -> Read<u64> {
+        parse_number(&self.read(path)?).ok_or_else(|| ReadError::Parse { what: path.to_owned(), why: "not a number".to_owned() })
+    }
+
+    pub(super) fn read_link(&self, path: &str) -> Read<HostPath> {
+        let host = HostPath::from(path);
+        let target = rustix::fs::readlink(self.join(&host), Vec::new()).map_err(|e| io_error(&host, e))?;
+        Ok(HostPath::from_bytes(target.into_bytes()))
+    }
+
+    /// Names in a directory, sorted.
+    pub(super) fn list(&self, path: &str) -> Read<Vec<Vec<u8>>> {
+        let host = HostPath::from(path);
+        let dir = self.open_flags(&host, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::new(dir).map_err(|e| io_error(&host, e))? {
+            let entry = entry.map_err(|e| io_error(&host, e))?;
+            let name = entry.file_name().to_bytes();
+            if name != b"." && name != b".." {
+                names.push(name.to_vec());
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+}
+
+/// A file that every tick reads: kept open, read again from its beginning into the same buffer.
+#[derive(Debug)]
+pub(super) struct HotFile {
+    path: &'static str,
+    state: Mutex<(Option<File>, Vec<u8>)>,
+}
+
+impl HotFile {
+    pub(super) const fn new(path: &'static str) -> Self {
+        Self { path, state: Mutex::new((None, Vec::new())) }
+    }
+
+    /// Hands the content to `use_it`. After an error the file is opened anew the next time.
+    pub(super) fn read<T>(&self, root: &Root, use_it: impl FnOnce(&[u8]) -> Read<T>) -> Read<T> {
+        let host = HostPath::from(self.path);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (file, buffer) = &mut *state;
+        if file.is_none() {
+            *file = Some(root.open_file(&host)?);
+        }
+        let read = file.as_ref().map_or_else(|| Err(io::Error::from(io::ErrorKind::NotFound)), |f| read_whole(f, buffer));
+        match read {
+            Ok(length) => use_it(&buffer[..length]),
+            Err(e) => {
+                *file = None;
+                Err(io_error(&host, e))
+            }
+        }
+    }
+}
+
+fn read_whole(file: &File, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    if buffer.is_empty() {
+        buffer.resize(16 << 10, 0);
+    }
+    let mut length = 0;
+    loop {
+        if length == buffer.len() {
+            if length as u64 >= MAX_FILE {
+                return Ok(length);
+            }
+            buffer.resize(length * 2, 0);
+        }
+        match file.read_at(&mut buffer[length..], length as u64) {
+            Ok(0) => return Ok(length),
+            Ok(n) => length += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+pub(super) fn parse_number(bytes: &[u8]) -> Option<u64> {
+    std::str::from_utf8(bytes).ok()?.trim().parse().ok()
+}
+
+pub(super) fn io_error(path: &HostPath, source: impl Into<io::Error>) -> ReadError {
+    ReadError::Io { path: path.clone(), source: Arc::new(source.into()) }
+}
+
+/// The thing does not exist (or its process has gone), as opposed to: could not be read.
+pub(super) fn is_absent(error: &ReadError) -> bool {
+    match error {
+        ReadError::Io { source, .. } => {
+            source.kind() == io::ErrorKind::NotFound || source.raw_os_error() == Some(Errno::SRCH.raw_os_error())
+        }
+        ReadError::NotHere { .. } => true,
+        ReadError::Parse { .. } | ReadError::Stuck { .. } => false,
+    }
+}
+
+/// `Ok(None)` for what does not exist.
+pub(super) fn if_there<T>(read: Read<T>) -> Read<Option<T>> {
+    match read {
+        Ok(value) => Ok(Some(value)),
+        Err(e) if is_absent(&e) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_absolute_link_stays_below_the_root() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("etc")).unwrap();
+        std::fs::write(dir.path().join("etc/real"), "inside").unwrap();
+        std::os::unix::fs::symlink("/etc/real", dir.path().join("etc/link")).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        assert_eq!(root.read("/etc/link").unwrap(), b"inside");
+        assert!(is_absent(&root.read("/etc/hostname").unwrap_err()));
+    }
+
+    #[test]
+    fn a_hot_file_is_read_anew_each_time_and_may_grow() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("hot");
+        std::fs::write(&file, "one").unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let hot = HotFile::new("/hot");
+        assert_eq!(hot.read(&root, |b| Ok(b.to_vec())).unwrap(), b"one");
+        std::fs::write(&file, vec![b'x'; 100_000]).unwrap();
+        assert_eq!(hot.read(&root, |b| Ok(b.len())).unwrap(), 100_000);
+        std::fs::write(&file, "3").unwrap();
+        assert_eq!(hot.read(&root, |b| Ok(b.to_vec())).unwrap(), b"3");
+    }
+}

@@ -60,6 +60,11 @@ fn page(command: &clap::Command, name: &str, section: &str, to: &Path) -> io::Re
     }
     let title = name.to_uppercase();
     let mut text = Vec::new();
-    clap_mangen::Man::new(command).title(title).section(section).manual("BytePort").render(&mut text)?;
+    clap_mangen::Man::new(command)
+        .title(title)
+        .source(format!("byteport {}", version()))
+        .section(section)
+        .manual("BytePort")
+        .render(&mut text)?;
     fs::write(to.join(format!("{name}.{section}")), text)
 }

@@ -1,1 +1,38 @@
-//! Under construction.
+//! What people read. Pure: a record, an answer or a catalog in, text out; no clock, no files, no host.
+//!
+//! [`Story`] puts an incident's entries in order once; `explain` and [`Postmortem`] tell it. Figures and times are put in
+//! words in `human.rs` alone, and every text from outside goes through [`clean`] (terminal) or `markdown.rs` (documents).
+
+mod catalog;
+mod config;
+mod doctor;
+mod escalation;
+mod explain;
+mod human;
+mod incidents;
+mod markdown;
+mod paint;
+mod plan;
+mod postmortem;
+mod refusals;
+mod replay;
+mod status;
+mod steps;
+mod story;
+mod table;
+mod undo;
+
+pub use catalog::{CatalogEntry, Term, catalog};
+pub use config::config;
+pub use doctor::{Finding, Level, doctor};
+pub use escalation::escalation;
+pub use explain::explain;
+pub use human::clean;
+pub use incidents::incidents;
+pub use paint::Paint;
+pub use plan::plan;
+pub use postmortem::{Postmortem, Source};
+pub use replay::{Compared, replay};
+pub use status::status;
+pub use story::Story;
+pub use undo::undo;

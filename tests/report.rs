@@ -1,0 +1,113 @@
+//! Everything a person reads about an incident, against committed files under `fixtures/report/`.
+//! `UPDATE_EXPECT=1 cargo test --test report` writes them anew; read the difference before committing it.
+
+#[path = "report/made_up.rs"]
+mod made_up;
+
+use std::fs;
+use std::path::Path;
+
+use byteport::model::is_unprintable;
+use byteport::report::{self, Paint, Postmortem, Source, Story};
+use made_up::Incident;
+
+fn expect(name: &str, actual: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/report").join(name);
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, actual).unwrap();
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    if expected != actual {
+        let at =
+            expected.lines().zip(actual.lines()).position(|(e, a)| e != a).unwrap_or(expected.lines().count().min(actual.lines().count()));
+        panic!(
+            "{name} differs from line {}:\n- {:?}\n+ {:?}\nUPDATE_EXPECT=1 writes it anew",
+            at + 1,
+            expected.lines().nth(at),
+            actual.lines().nth(at)
+        );
+    }
+}
+
+fn source() -> Source<'static> {
+    Source { host: Some("db|1"), agent_version: "0.1.0", record_doubt: None }
+}
+
+fn every_rendering(incident: &Incident) -> Vec<(String, String)> {
+    let story = Story::of(&incident.summary, &incident.entries);
+    let postmortem = Postmortem::of(&story, source());
+    let mut all = vec![
+        ("explain.txt".to_owned(), report::explain(&story, Paint::Plain)),
+        ("postmortem.md".to_owned(), postmortem.markdown()),
+        ("postmortem.txt".to_owned(), postmortem.text(Paint::Plain)),
+        ("postmortem.json".to_owned(), serde_json::to_string_pretty(&postmortem).unwrap() + "\n"),
+    ];
+    all.extend(report::escalation(&story, Paint::Plain).map(|text| ("escalation.txt".to_owned(), text)));
+    all
+}
+
+#[test]
+fn every_incident_reads_as_committed() {
+    for incident in made_up::all() {
+        for (file, text) in every_rendering(&incident) {
+            expect(&format!("{}/{file}", incident.name), &text);
+        }
+    }
+}
+
+#[test]
+fn the_list_reads_as_committed() {
+    let list: Vec<_> = made_up::all().into_iter().map(|i| i.summary).collect();
+    expect("incidents.txt", &report::incidents(&list, Paint::Plain));
+    assert_eq!(report::incidents(&[], Paint::Plain), "No incidents.\n");
+}
+
+#[test]
+fn a_plan_and_a_status_read_as_committed() {
+    let (diagnosis, plan, refusals) = made_up::plan();
+    expect("plan.txt", &report::plan(&diagnosis, &plan, &refusals, Paint::Plain));
+    expect("status.txt", &report::status(&made_up::status(), Paint::Plain));
+}
+
+/// File names of the incidents hold escapes, newlines and invisible characters; none of them may reach a terminal.
+#[test]
+fn nothing_printed_holds_a_control_character() {
+    for incident in made_up::all() {
+        for (file, text) in every_rendering(&incident) {
+            let bad = text.chars().find(|c| is_unprintable(*c) && *c != '\n');
+            assert_eq!(bad, None, "{}/{file}", incident.name);
+        }
+    }
+}
+
+/// Each table of the Markdown keeps its number of columns in every row, whatever the names hold.
+#[test]
+fn no_name_breaks_a_table() {
+    for incident in made_up::all() {
+        let story = Story::of(&incident.summary, &incident.entries);
+        let mut columns = None;
+        for line in Postmortem::of(&story, source()).markdown().lines() {
+            if !line.starts_with('|') {
+                columns = None;
+                continue;
+            }
+            let bars = line.replace("\\|", "").matches('|').count();
+            assert_eq!(*columns.get_or_insert(bars), bars, "{}: {line}", incident.name);
+        }
+    }
+}
+
+#[test]
+fn colour_is_asked_for_or_absent() {
+    for incident in made_up::all() {
+        let story = Story::of(&incident.summary, &incident.entries);
+        let (plain, painted) = (report::explain(&story, Paint::Plain), report::explain(&story, Paint::Ansi));
+        assert!(painted.contains("\x1b[1m") && !plain.contains('\x1b'));
+        let mut stripped = painted;
+        for code in ["0", "1", "2", "31", "32", "33"] {
+            stripped = stripped.replace(&format!("\x1b[{code}m"), "");
+        }
+        assert_eq!(stripped, plain, "colour changes no layout");
+    }
+}

@@ -1,12 +1,9 @@
 //! The agent's end of the actuator's socket. Blocking, one connection a request, and bounded whatever the other side does.
 
-use std::io;
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
-
+use super::bounded::{Bounded, connect};
 use crate::guard::Admitted;
 use crate::host::PrivilegedReads;
 use crate::model::{Answer, Effect, IntentId, Observed, Query, Refusal, Step};
@@ -113,7 +110,7 @@ impl Client {
 
     fn ask(&self, ask: Ask, patience: Duration) -> Result<Response> {
         let until = Instant::now() + patience;
-        let mut stream = self.connect().map_err(|e| ClientError::NotThere { socket: self.name(), why: e.to_string() })?;
+        let mut stream = connect(&self.socket, SHORT).map_err(|e| ClientError::NotThere { socket: self.name(), why: e.to_string() })?;
         let unknown = |why: String| ClientError::Unknown { socket: self.name(), why };
         let mut bounded = Bounded { stream: &mut stream, until };
         frame::write(&mut bounded, &Request { version: VERSION, ask }).map_err(|e| unknown(e.to_string()))?;
@@ -121,14 +118,6 @@ impl Client {
             Response::Malformed { why } => Err(ClientError::NotTaken { socket: self.name(), why }),
             response => Ok(response),
         }
-    }
-
-    /// Connecting waits while the listener's queue is full, which is what a stopped actuator ends in: the send timeout bounds it.
-    fn connect(&self) -> io::Result<UnixStream> {
-        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(SHORT))?;
-        rustix::net::connect(&socket, &SocketAddrUnix::new(&self.socket)?)?;
-        Ok(UnixStream::from(socket))
     }
 
     fn unexpected(&self, response: &Response) -> ClientError {
@@ -155,41 +144,5 @@ impl PrivilegedReads for Client {
             Ok(other) => Observed::unavailable(self.unexpected(&other).to_string()),
             Err(e) => Observed::unavailable(e.to_string()),
         }
-    }
-}
-
-/// A stream with one deadline for all its reads and writes, so that a peer that dribbles gains nothing.
-pub(super) struct Bounded<'a> {
-    pub stream: &'a mut UnixStream,
-    pub until: Instant,
-}
-
-impl Bounded<'_> {
-    fn left(&self) -> io::Result<Duration> {
-        let left = self.until.saturating_duration_since(Instant::now());
-        if left.is_zero() { Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time")) } else { Ok(left) }
-    }
-}
-
-/// The kernel reports a socket timeout as "try again", which tells a reader of the log nothing.
-fn timed(e: io::Error) -> io::Error {
-    if e.kind() == io::ErrorKind::WouldBlock { io::Error::new(io::ErrorKind::TimedOut, "no answer in time") } else { e }
-}
-
-impl io::Read for Bounded<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.stream.set_read_timeout(Some(self.left()?))?;
-        self.stream.read(buffer).map_err(timed)
-    }
-}
-
-impl io::Write for Bounded<'_> {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        self.stream.set_write_timeout(Some(self.left()?))?;
-        self.stream.write(buffer).map_err(timed)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.stream.flush()
     }
 }

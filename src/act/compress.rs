@@ -65,12 +65,12 @@ impl From<Errno> for Left {
 }
 
 pub(super) fn compress(batch: &FileBatch, scene: &Scene<'_>) -> Effect {
-    let mut tally = Tally::new(scene.clock.now());
+    let mut tally = Tally::new(scene.now());
     let mut beneath = match Beneath::open(scene.host_root(), batch, scene.now_ns()) {
         Ok(beneath) => beneath,
         Err(why) => {
             tally.stop(why);
-            return tally.finish(scene.clock.now());
+            return tally.finish(scene.now());
         }
     };
     let before = beneath.available();
@@ -100,7 +100,7 @@ pub(super) fn compress(batch: &FileBatch, scene: &Scene<'_>) -> Effect {
         tally.note(format!("{} became {}, gzip ratio {:.1}", Bytes(from), Bytes(to), from as f64 / to as f64));
     }
     tally.available_delta = settled(before, tally.freed, || beneath.available());
-    tally.finish(scene.clock.now())
+    tally.finish(scene.now())
 }
 
 /// Bytes on disk of the source and of its archive.
@@ -151,7 +151,7 @@ fn pack(beneath: &mut Beneath<'_>, batch: &FileBatch, target: &FileTarget, scene
         crc,
     };
     let note = serde_json::to_value(&packed).map_err(|e| Left(SkipReason::Error, Some(e.to_string())))?;
-    (scene.note)(note).map_err(|why| Left(SkipReason::Error, Some(format!("no undo data could be written: {why}"))))?;
+    scene.ledger.put(&note).map_err(|why| Left(SkipReason::Error, Some(format!("no undo data could be written: {why}"))))?;
     give_name(archive.as_fd(), held.dir, &name)?;
     rustix::fs::fsync(held.dir)?;
     replace(&held, &name, &made)?;
@@ -304,7 +304,7 @@ fn blocks(stat: &Stat) -> u64 {
 
 /// The undo: every archive that the notes name becomes its log again, if it still is that archive and the log's name is free.
 pub(super) fn unpack(notes: &[serde_json::Value], scene: &Scene<'_>) -> Effect {
-    let mut tally = Tally::new(scene.clock.now());
+    let mut tally = Tally::new(scene.now());
     for (at, note) in notes.iter().rev().enumerate() {
         if let Some(reason) = scene.must_stop(at, &mut tally) {
             tally.skip_rest((notes.len() - at) as u64, reason);
@@ -328,7 +328,7 @@ pub(super) fn unpack(notes: &[serde_json::Value], scene: &Scene<'_>) -> Effect {
             }
         }
     }
-    tally.finish(scene.clock.now())
+    tally.finish(scene.now())
 }
 
 fn unpack_one(packed: &Packed, scene: &Scene<'_>) -> Result<(), Left> {

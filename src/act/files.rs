@@ -11,9 +11,9 @@ const SETTLE: Duration = Duration::from_secs(2);
 const SETTLE_STEP: Duration = Duration::from_millis(20);
 
 pub(super) fn delete(batch: &FileBatch, scene: &Scene<'_>) -> Effect {
-    let mut tally = Tally::new(scene.clock.now());
+    let mut tally = Tally::new(scene.now());
     delete_into(batch, &batch.files.iter().collect::<Vec<_>>(), scene, &mut tally, |_| true);
-    tally.finish(scene.clock.now())
+    tally.finish(scene.now())
 }
 
 /// Deletes `files` (of `batch`, in this order) while `go_on`, which is told the bytes freed so far, says so.

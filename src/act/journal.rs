@@ -3,13 +3,11 @@
 
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, Dir, FileType, OFlags};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 
-use super::client::Bounded;
+use super::bounded::{Bounded, connect};
 use super::files::delete_into;
 use super::{Scene, Tally, beneath};
 use crate::model::{Bytes, Effect, FileBatch, FileTarget};
@@ -20,7 +18,7 @@ const ROTATE: Duration = Duration::from_secs(30);
 const MAX_REPLY: u64 = 64 << 10;
 
 pub(super) fn vacuum(keep: Bytes, batch: &FileBatch, scene: &Scene<'_>) -> Effect {
-    let mut tally = Tally::new(scene.clock.now());
+    let mut tally = Tally::new(scene.now());
     match rotate(scene) {
         Ok(()) => tally.note("journald rotated its files"),
         // What is archived already can go all the same.
@@ -35,16 +33,13 @@ pub(super) fn vacuum(keep: Bytes, batch: &FileBatch, scene: &Scene<'_>) -> Effec
         }
         Err(e) => tally.stop(format!("journal files under {} could not be counted: {}", batch.root, io::Error::from(e))),
     }
-    tally.finish(scene.clock.now())
+    tally.finish(scene.now())
 }
 
 /// One varlink call: JSON and a NUL, answered by the same.
 fn rotate(scene: &Scene<'_>) -> io::Result<()> {
     let until = Instant::now() + ROTATE.min(scene.left());
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(ROTATE))?;
-    rustix::net::connect(&socket, &SocketAddrUnix::new(scene.root_path.join(SOCKET))?)?;
-    let mut stream = UnixStream::from(socket);
+    let mut stream = connect(&scene.root_path.join(SOCKET), ROTATE)?;
     let mut bounded = Bounded { stream: &mut stream, until };
     bounded.write_all(b"{\"method\":\"io.systemd.Journal.Rotate\",\"parameters\":{}}\0")?;
     let mut reply = Vec::new();

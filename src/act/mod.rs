@@ -4,12 +4,59 @@
 //! One file a family of steps, each with its undo. [`client`] is the agent's end of the socket.
 
 mod beneath;
+mod bounded;
 pub mod client;
 mod compress;
+mod desk;
+mod docker;
 mod files;
+mod holder;
+mod images;
 mod journal;
+mod programs;
 mod scene;
+pub mod server;
+mod systemd;
 mod tally;
+mod volume;
+mod waiting;
 
 pub use scene::Scene;
 use tally::Tally;
+
+use crate::guard::Admitted;
+use crate::model::{Effect, Refusal, RefusalReason, Step, StepKind};
+
+/// Carries out one admitted step. What cannot be done is in the effect; this does not fail.
+pub fn perform(step: &Admitted<Step>, scene: &Scene<'_>) -> Effect {
+    match step.get() {
+        Step::CompressLogs(batch) => compress::compress(batch, scene),
+        Step::DeleteFiles(batch) => files::delete(batch, scene),
+        Step::VacuumJournal { keep, files } => journal::vacuum(*keep, files, scene),
+        Step::PruneImages { images, min_age_s } => images::prune(images, *min_age_s, scene),
+        Step::GrowVolume(grow) => volume::grow(grow, scene),
+        Step::RestartHolder(holder) => holder::let_go(holder, scene),
+    }
+}
+
+/// Takes back what an act of this kind did, from the notes it left in the ledger.
+///
+/// # Errors
+/// A refusal where there is nothing that could be taken back.
+pub fn undo(kind: StepKind, notes: &[serde_json::Value], scene: &Scene<'_>) -> Result<Effect, Refusal> {
+    let never = |why: &str| Err(Refusal::new(RefusalReason::NotAvailable, format!("{} cannot be taken back: {why}", kind.as_str())));
+    match kind {
+        StepKind::CompressLogs => Ok(compress::unpack(notes, scene)),
+        StepKind::RotatedLogs
+        | StepKind::WalArchives
+        | StepKind::Tmp
+        | StepKind::PackageCache
+        | StepKind::PipCache
+        | StepKind::NpmCache
+        | StepKind::CoreDumps => never("the files are gone"),
+        StepKind::VacuumJournal => never("the archived journal files are gone"),
+        StepKind::PruneImages => never("the engine has no network of ours; pull the digests that the incident names"),
+        StepKind::GrowVolume => never("filesystems are not shrunk while they are in use"),
+        StepKind::RestartHolder => never("the service runs again already"),
+    }
+}

@@ -3,11 +3,13 @@
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Tally;
 use crate::host::ReadHost;
-use crate::model::{HostPath, SkipReason};
+use crate::model::{HostPath, IntentId, Now, SkipReason};
+use crate::record::{Ledger, RecordError};
 
 /// Objects between two looks at whether the asker is still there: the look is a system call.
 const LOOK_EVERY: usize = 32;
@@ -18,15 +20,28 @@ pub struct Scene<'a> {
     /// The same as a path, for sockets, which have no openat.
     pub root_path: &'a Path,
     pub docker_socket: &'a Path,
-    pub clock: &'a dyn ReadHost,
+    pub host: &'a dyn ReadHost,
     /// When to stop at the next safe point.
     pub deadline: Instant,
     /// What is left of the run's cap.
     pub bytes_left: u64,
     /// Nobody waits for the effect any more.
     pub asker_gone: &'a dyn Fn() -> bool,
-    /// Writes undo data into the ledger, durable when it returns.
-    pub note: &'a dyn Fn(serde_json::Value) -> Result<(), String>,
+    pub ledger: Notes<'a>,
+}
+
+/// The way of undo data into the ledger.
+#[derive(Debug)]
+pub struct Notes<'a> {
+    pub(super) ledger: &'a Mutex<Ledger>,
+    pub(super) intent: &'a IntentId,
+}
+
+impl Notes<'_> {
+    /// Durable when it returns.
+    pub(super) fn put(&self, note: &serde_json::Value) -> Result<(), RecordError> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner).note(self.intent, note)
+    }
 }
 
 impl fmt::Debug for Scene<'_> {
@@ -45,9 +60,13 @@ impl Scene<'_> {
         self.root_path.join(of_host.trim_start_matches('/'))
     }
 
+    pub(super) fn now(&self) -> Now {
+        self.host.now()
+    }
+
     /// The wall clock, for ages. One reading serves a whole step: files only get older.
     pub(super) fn now_ns(&self) -> i64 {
-        i64::try_from(self.clock.now().wall.as_nanosecond()).unwrap_or(i64::MIN)
+        i64::try_from(self.host.now().wall.as_nanosecond()).unwrap_or(i64::MIN)
     }
 
     pub(super) fn left(&self) -> Duration {

@@ -1,0 +1,259 @@
+//! Letting go of deleted files that a service still holds: its unit is reloaded or restarted, if its owner said that it may be.
+
+use std::cell::Cell;
+use std::collections::HashSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+
+use super::systemd::{ManagerProxy, ServiceProxy, bus, finish_job, unit_at};
+use super::waiting::wait_for;
+use super::{Scene, Tally};
+use crate::model::{Bytes, Effect, Holder, HolderAction, HolderUnit, HostPath, Observed, SkipReason};
+
+const LOOK: Duration = Duration::from_secs(15);
+/// A unit that falls over right after its start is found out within this.
+const STAYS_UP: Duration = Duration::from_secs(2);
+/// No unit or drop-in that a person wrote is larger.
+const MAX_UNIT_FILE: u64 = 1 << 20;
+
+/// What is known of a unit before it is touched.
+struct State {
+    unit: HolderUnit,
+    job_queued: bool,
+    restarts: u32,
+    start_limit: Duration,
+    active_for: Duration,
+}
+
+pub(super) fn look(root: &Path, pid: u32) -> Observed<HolderUnit> {
+    let seen: Result<HolderUnit, String> = wait_for(LOOK, "systemd", async {
+        let bus = bus(root).await?;
+        Ok(state(&bus, root, pid).await?.unit)
+    });
+    seen.into()
+}
+
+async fn state(bus: &zbus::Connection, root: &Path, pid: u32) -> Result<State, String> {
+    let failed = |e: zbus::Error| format!("unit of pid {pid}: {e}");
+    let manager = ManagerProxy::new(bus).await.map_err(failed)?;
+    let path = manager.get_unit_by_pid(pid).await.map_err(failed)?;
+    let service = ServiceProxy::builder(bus).path(path.clone()).map_err(failed)?.build().await.map_err(failed)?;
+    let unit = unit_at(bus, path).await.map_err(failed)?;
+    let mut files = vec![unit.fragment_path().await.map_err(failed)?];
+    files.extend(unit.drop_in_paths().await.map_err(failed)?);
+    let now = clock_gettime(ClockId::Monotonic);
+    let now = Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0));
+    let since = Duration::from_micros(unit.active_enter_timestamp_monotonic().await.map_err(failed)?);
+    Ok(State {
+        job_queued: unit.job().await.map_err(failed)?.0 != 0,
+        // Scopes and slices have no such counters; they are not restarted either.
+        restarts: service.n_restarts().await.unwrap_or(0),
+        start_limit: unit.start_limit_interval_usec().await.map_or(Duration::ZERO, Duration::from_micros),
+        active_for: now.saturating_sub(since),
+        unit: HolderUnit {
+            unit: unit.id().await.map_err(failed)?,
+            active_state: unit.active_state().await.map_err(failed)?,
+            restart_safe: opted_in(&unit_files(root, &files)),
+            can_reload: unit.can_reload().await.map_err(failed)?,
+        },
+    })
+}
+
+/// In the order in which systemd reads them. One that cannot be read counts as empty: consent is never assumed.
+fn unit_files(root: &Path, paths: &[String]) -> Vec<String> {
+    let read = |path: &String| {
+        let path = root.join(path.trim_start_matches('/'));
+        fs::metadata(&path).is_ok_and(|m| m.is_file() && m.len() <= MAX_UNIT_FILE).then(|| fs::read_to_string(&path).ok()).flatten()
+    };
+    paths.iter().filter(|p| !p.is_empty()).filter_map(read).collect()
+}
+
+/// `Restart=safe` in a section `[X-Byteport]`; the last one wins, as everywhere in unit files.
+fn opted_in(files: &[String]) -> bool {
+    let mut answer = false;
+    for file in files {
+        let mut ours = false;
+        for line in file.lines().map(str::trim) {
+            if line.starts_with('[') {
+                ours = line == "[X-Byteport]";
+            } else if let Some(value) = line.strip_prefix("Restart").and_then(|l| l.trim_start().strip_prefix('=')).filter(|_| ours) {
+                answer = value.trim() == "safe";
+            }
+        }
+    }
+    answer
+}
+
+pub(super) fn let_go(holder: &Holder, scene: &Scene<'_>) -> Effect {
+    let mut tally = Tally::new(scene.now());
+    let name = HostPath::from(holder.unit.as_str());
+    let proc = scene.path(&format!("/proc/{}", holder.pid));
+    let before = match held_by(&proc, holder.start_ticks) {
+        Some(held) if held.bytes > 0 => held,
+        Some(_) => {
+            tally.note(format!("pid {} holds no deleted file any more", holder.pid));
+            tally.skip(name, SkipReason::Gone);
+            return tally.finish(scene.now());
+        }
+        None => {
+            tally.note(format!("pid {} is not the process that was examined any more", holder.pid));
+            tally.skip(name, SkipReason::Gone);
+            return tally.finish(scene.now());
+        }
+    };
+    let asked = Cell::new(false);
+    match wait_for(scene.left(), "systemd", act(holder, scene.root_path, &asked)) {
+        Ok(said) => {
+            tally.done = 1;
+            tally.note(said);
+        }
+        Err(Acted::Not(reason, why)) if !asked.get() => {
+            tally.note(why);
+            tally.skip(name, reason);
+            return tally.finish(scene.now());
+        }
+        Err(Acted::Badly(why) | Acted::Not(_, why)) => {
+            tally.done = 1;
+            tally.stop(why);
+        }
+    }
+    let after = held_by(&proc, holder.start_ticks);
+    let still: u64 = after.as_ref().map_or(0, |held| held.inodes.intersection(&before.inodes).map(|(_, _, bytes)| bytes).sum());
+    tally.freed = before.bytes.saturating_sub(still);
+    if still > 0 {
+        tally.note(format!("pid {} still holds {} of deleted files", holder.pid, Bytes(still)));
+    } else {
+        tally.inodes = before.inodes.len() as u64;
+    }
+    tally.finish(scene.now())
+}
+
+/// Why it did not go as it should.
+enum Acted {
+    /// Nothing was asked of the unit.
+    Not(SkipReason, String),
+    /// It was asked, and is not well now, or not known to be.
+    Badly(String),
+}
+
+impl From<String> for Acted {
+    fn from(why: String) -> Self {
+        Self::Not(SkipReason::Error, why)
+    }
+}
+
+async fn act(holder: &Holder, root: &Path, asked: &Cell<bool>) -> Result<String, Acted> {
+    let bus = bus(root).await?;
+    may(holder, &state(&bus, root, holder.pid).await?)?;
+    let failed = |e: zbus::Error| format!("{}: {e}", holder.unit);
+    let manager = ManagerProxy::new(&bus).await.map_err(failed)?;
+    let started = std::time::Instant::now();
+    asked.set(true);
+    let (what, job) = match holder.action {
+        HolderAction::Reload => ("reload", finish_job(&manager, &holder.unit, manager.reload_unit(&holder.unit, "fail")).await),
+        HolderAction::Restart => ("restart", finish_job(&manager, &holder.unit, manager.try_restart_unit(&holder.unit, "fail")).await),
+    };
+    let took = started.elapsed().as_secs_f64();
+    job.map_err(Acted::Badly)?;
+    tokio::time::sleep(STAYS_UP).await;
+    let path = manager.get_unit(&holder.unit).await.map_err(|e| Acted::Badly(failed(e)))?;
+    match unit_at(&bus, path).await.map_err(|e| Acted::Badly(failed(e)))?.active_state().await {
+        Ok(state) if state == "active" => Ok(format!("{what} of {} took {took:.1} s; it is active", holder.unit)),
+        Ok(state) => Err(Acted::Badly(format!("{} is {state} after the {what}", holder.unit))),
+        Err(e) => Err(Acted::Badly(failed(e))),
+    }
+}
+
+/// Everything that a person may have said or systemd may be about to do.
+fn may(holder: &Holder, state: &State) -> Result<(), Acted> {
+    let not = |reason, why: String| Err(Acted::Not(reason, why));
+    let unit = &state.unit;
+    if unit.unit != holder.unit {
+        return not(SkipReason::Changed, format!("pid {} belongs to {} by now, not to {}", holder.pid, unit.unit, holder.unit));
+    }
+    if !unit.restart_safe {
+        return not(SkipReason::Protected, format!("{} has no [X-Byteport] Restart=safe", unit.unit));
+    }
+    if unit.active_state != "active" {
+        return not(SkipReason::Changed, format!("{} is {}: systemd or a person is busy with it", unit.unit, unit.active_state));
+    }
+    if state.job_queued {
+        return not(SkipReason::InUse, format!("a job is queued for {}", unit.unit));
+    }
+    if holder.action == HolderAction::Reload && !unit.can_reload {
+        return not(SkipReason::Error, format!("{} cannot be reloaded", unit.unit));
+    }
+    // One more start inside the interval may be the one that systemd refuses, and then the service stays down.
+    if holder.action == HolderAction::Restart && state.restarts > 0 && state.active_for < state.start_limit {
+        return not(SkipReason::TooYoung, format!("{} was restarted {} times and is near its start limit", unit.unit, state.restarts));
+    }
+    Ok(())
+}
+
+/// Deleted files that a process has open, each inode once: device, inode, bytes on disk.
+struct Held {
+    inodes: HashSet<(u64, u64, u64)>,
+    bytes: u64,
+}
+
+/// `None` when the process is another one or gone.
+fn held_by(proc: &Path, start_ticks: u64) -> Option<Held> {
+    if start_of(&fs::read_to_string(proc.join("stat")).ok()?)? != start_ticks {
+        return None;
+    }
+    let mut inodes = HashSet::new();
+    for entry in fs::read_dir(proc.join("fd")).ok()?.flatten() {
+        // The link's text is asked first: a descriptor on a mount that hangs is not touched.
+        let deleted = fs::read_link(entry.path()).is_ok_and(|to| to.as_os_str().as_encoded_bytes().ends_with(b" (deleted)"));
+        if let Some(there) = deleted.then(|| fs::metadata(entry.path()).ok()).flatten().filter(|m| m.is_file() && m.nlink() == 0) {
+            inodes.insert((there.dev(), there.ino(), there.blocks() * 512));
+        }
+    }
+    Some(Held { bytes: inodes.iter().map(|(_, _, bytes)| bytes).sum(), inodes })
+}
+
+/// Field 22 of `/proc/PID/stat`. The name, field 2, may hold spaces and brackets: fields are counted behind its last bracket.
+fn start_of(stat: &str) -> Option<u64> {
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn consent_is_what_the_last_word_in_our_section_says() {
+        let yes = |files: &[&str]| opted_in(&files.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert!(yes(&["[Service]\nRestart=no\n[X-Byteport]\nRestart = safe\n"]));
+        assert!(yes(&["[Unit]\n", "[X-Byteport]\nRestart=safe"]));
+        assert!(!yes(&["[Service]\nRestart=safe\n"]));
+        assert!(!yes(&["[X-Byteport]\nRestart=safe\n", "[X-Byteport]\nRestart=never\n"]));
+        assert!(!yes(&["[X-Byteport]\n#Restart=safe\nRestartSec=safe\n[Service]\nRestart=safe"]));
+    }
+
+    #[test]
+    fn a_name_with_brackets_does_not_shift_the_start_time() {
+        let stat = "7 (a) b (c)) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4711 100 200";
+        assert_eq!(start_of(stat), Some(4711));
+        assert_eq!(start_of("7 (a) S 1"), None);
+    }
+
+    #[test]
+    fn a_deleted_file_of_ours_is_counted_once_and_let_go() {
+        let mut file = tempfile::tempfile().unwrap();
+        std::io::Write::write_all(&mut file, &[1; 8192]).unwrap();
+        file.sync_all().unwrap();
+        let second = file.try_clone().unwrap();
+        let here = Path::new("/proc/self");
+        let ticks = start_of(&fs::read_to_string(here.join("stat")).unwrap()).unwrap();
+        let inode = (file.metadata().unwrap().dev(), file.metadata().unwrap().ino(), 8192);
+        assert!(held_by(here, ticks).unwrap().inodes.contains(&inode));
+        assert!(held_by(here, ticks + 1).is_none());
+        drop((file, second));
+        assert!(!held_by(here, ticks).unwrap().inodes.contains(&inode));
+    }
+}

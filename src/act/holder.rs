@@ -41,7 +41,7 @@ async fn state(bus: &zbus::Connection, root: &Path, pid: u32) -> Result<State, S
     let failed = |e: zbus::Error| format!("unit of pid {pid}: {e}");
     let manager = ManagerProxy::new(bus).await.map_err(failed)?;
     let path = manager.get_unit_by_pid(pid).await.map_err(failed)?;
-    let service = ServiceProxy::builder(bus).path(path.clone()).map_err(failed)?.build().await.map_err(failed)?;
+    let service = ServiceProxy::builder(bus).path(path.clone()).build().await.map_err(failed)?;
     let unit = unit_at(bus, path).await.map_err(failed)?;
     let mut files = vec![unit.fragment_path().await.map_err(failed)?];
     files.extend(unit.drop_in_paths().await.map_err(failed)?);

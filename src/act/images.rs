@@ -88,22 +88,18 @@ pub(super) fn prune(images: &[ImageTarget], min_age_s: u64, scene: &Scene<'_>) -
             continue;
         }
         let now = scene.now().wall;
-        match wait_for(ONE.min(scene.left()), "docker", async { Ok(remove(&engine, target, min_age_s, now).await) }) {
-            Ok(Ok(())) => {
+        match wait_for(ONE.min(scene.left()), "docker", remove(&engine, target, min_age_s, now)) {
+            Ok(()) => {
                 tally.done += 1;
                 tally.freed += target.size.0;
                 let name = target.digests.first().or(target.tags.first()).unwrap_or(&target.id);
                 tally.note(format!("removed {name}"));
             }
-            Ok(Err(Left(reason, why))) => {
+            Err(Left(reason, why)) => {
                 if let Some(why) = why {
                     tally.note(why);
                 }
                 tally.skip(HostPath::from(target.id.as_str()), reason);
-            }
-            Err(why) => {
-                tally.note(why);
-                tally.skip(HostPath::from(target.id.as_str()), SkipReason::Error);
             }
         }
     }
@@ -112,6 +108,12 @@ pub(super) fn prune(images: &[ImageTarget], min_age_s: u64, scene: &Scene<'_>) -
 }
 
 struct Left(SkipReason, Option<String>);
+
+impl From<String> for Left {
+    fn from(why: String) -> Self {
+        Self(SkipReason::Error, Some(why))
+    }
+}
 
 impl From<DockerError> for Left {
     fn from(e: DockerError) -> Self {

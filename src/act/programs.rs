@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
-use zbus::zvariant::{Fd, Value};
+use zbus::{Fd, Variant};
 
 use super::systemd::{ManagerProxy, bus, finish_job};
 
@@ -57,19 +57,19 @@ pub(super) async fn run(root: &Path, program: Program, arguments: &[String], lim
     let argv: Vec<String> = std::iter::once(path.clone()).chain(arguments.iter().cloned()).collect();
     let micros = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
     let properties = [
-        ("Description", Value::from(format!("{} for byteport-actuator", program.name()))),
+        ("Description", Variant::from(format!("{} for byteport-actuator", program.name()))),
         // A oneshot's job ends when the program does, with the job's result telling whether it failed.
-        ("Type", Value::from("oneshot")),
-        ("ExecStart", Value::new(vec![(path, argv, false)])),
-        ("Environment", Value::new(vec!["LC_ALL=C".to_owned()])),
-        ("TimeoutStartUSec", Value::from(micros)),
-        ("CollectMode", Value::from("inactive-or-failed")),
-        ("NoNewPrivileges", Value::from(true)),
-        ("MemoryMax", Value::from(MAX_MEMORY)),
-        ("TasksMax", Value::from(MAX_TASKS)),
-        ("StandardInput", Value::from("null")),
-        ("StandardOutputFileDescriptor", Value::Fd(Fd::from(out_there))),
-        ("StandardErrorFileDescriptor", Value::Fd(Fd::from(err_there))),
+        ("Type", Variant::from("oneshot")),
+        ("ExecStart", Variant::new(vec![(path, argv, false)])),
+        ("Environment", Variant::new(vec!["LC_ALL=C".to_owned()])),
+        ("TimeoutStartUSec", Variant::from(micros)),
+        ("CollectMode", Variant::from("inactive-or-failed")),
+        ("NoNewPrivileges", Variant::from(true)),
+        ("MemoryMax", Variant::from(MAX_MEMORY)),
+        ("TasksMax", Variant::from(MAX_TASKS)),
+        ("StandardInput", Variant::from("null")),
+        ("StandardOutputFileDescriptor", Variant::Fd(Fd::from(out_there))),
+        ("StandardErrorFileDescriptor", Variant::Fd(Fd::from(err_there))),
     ];
     let ended = finish_job(&manager, program.name(), async {
         let job = manager.start_transient_unit(&unit, "fail", &properties, &[]).await;

@@ -2,17 +2,15 @@
 
 use std::path::Path;
 
-use zbus::zvariant::{OwnedObjectPath, Value};
 use zbus::proxy::CacheProperties;
-use zbus::{Connection, connection};
+use zbus::{Connection, OwnedObjectPath, Variant, connection};
 
 const BUS: &str = "run/dbus/system_bus_socket";
 
 #[zbus::proxy(
     interface = "org.freedesktop.systemd1.Manager",
     default_service = "org.freedesktop.systemd1",
-    default_path = "/org/freedesktop/systemd1",
-    gen_blocking = false
+    default_path = "/org/freedesktop/systemd1"
 )]
 pub(super) trait Manager {
     fn subscribe(&self) -> zbus::Result<()>;
@@ -27,14 +25,14 @@ pub(super) trait Manager {
         &self,
         name: &str,
         mode: &str,
-        properties: &[(&str, Value<'_>)],
-        aux: &[(&str, &[(&str, Value<'_>)])],
+        properties: &[(&str, Variant<'_>)],
+        aux: &[(&str, &[(&str, Variant<'_>)])],
     ) -> zbus::Result<OwnedObjectPath>;
     #[zbus(signal)]
     fn job_removed(&self, id: u32, job: OwnedObjectPath, unit: String, result: String) -> zbus::Result<()>;
 }
 
-#[zbus::proxy(interface = "org.freedesktop.systemd1.Unit", default_service = "org.freedesktop.systemd1", gen_blocking = false)]
+#[zbus::proxy(interface = "org.freedesktop.systemd1.Unit", default_service = "org.freedesktop.systemd1")]
 pub(super) trait Unit {
     #[zbus(property)]
     fn id(&self) -> zbus::Result<String>;
@@ -55,7 +53,7 @@ pub(super) trait Unit {
     fn start_limit_interval_usec(&self) -> zbus::Result<u64>;
 }
 
-#[zbus::proxy(interface = "org.freedesktop.systemd1.Service", default_service = "org.freedesktop.systemd1", gen_blocking = false)]
+#[zbus::proxy(interface = "org.freedesktop.systemd1.Service", default_service = "org.freedesktop.systemd1")]
 pub(super) trait Service {
     #[zbus(property, name = "NRestarts")]
     fn n_restarts(&self) -> zbus::Result<u32>;
@@ -66,12 +64,12 @@ pub(super) trait Service {
 pub(super) async fn bus(root: &Path) -> Result<Connection, String> {
     let socket = root.join(BUS);
     let failed = |e: zbus::Error| format!("system bus at {}: {e}", socket.display());
-    connection::Builder::address(format!("unix:path={}", socket.display()).as_str()).map_err(failed)?.build().await.map_err(failed)
+    connection::Builder::address(format!("unix:path={}", socket.display()).as_str()).build().await.map_err(failed)
 }
 
 /// A unit whose properties are read anew each time they are asked for.
 pub(super) async fn unit_at(bus: &Connection, path: OwnedObjectPath) -> zbus::Result<UnitProxy<'static>> {
-    UnitProxy::builder(bus).path(path)?.cache_properties(CacheProperties::No).build().await
+    UnitProxy::builder(bus).path(path).cache_properties(CacheProperties::No).build().await
 }
 
 /// Queues a job and waits for its result. Who waits listens before he asks, or a fast job is over before he hears of it.

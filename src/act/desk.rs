@@ -25,7 +25,7 @@ const UNDO: Duration = Duration::from_secs(280);
 /// What the host's owner allows, as `actuator.toml` has it.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The only user that is served.
+    /// The only user, besides root, that is served.
     pub agent_uid: u32,
     /// The host's `/` as this process reaches it.
     pub root: PathBuf,
@@ -38,7 +38,7 @@ pub struct Settings {
 /// What came in since the start.
 #[derive(Debug, Default)]
 pub struct Counts {
-    /// Connections of users that are not the agent's.
+    /// Connections of users who are neither the agent's nor root.
     pub strangers: AtomicU64,
     pub malformed: AtomicU64,
     pub refused: AtomicU64,

@@ -1,1 +1,25 @@
-//! Under construction.
+//! From what was written to what it means, with every mistake told at once.
+//!
+//! A file is `agent.toml` or `actuator.toml` plus the drop-ins `NAME.d/*.toml` beside it, in the order of their names: a
+//! later file wins key by key, lists are replaced whole. [`layers`] reads them, [`findings`] walks each one until nothing
+//! wrong is left in it, [`agent`] and [`actuator`] give the result its meaning, [`effective`] shows it with its reasons.
+
+mod actuator;
+mod agent;
+mod check;
+mod dry_run;
+mod effective;
+mod findings;
+mod layers;
+mod maintenance;
+mod problem;
+mod raw;
+mod sections;
+pub mod watch;
+
+pub use actuator::{Actuator, load_actuator};
+pub use agent::{Agent, load_agent};
+pub use check::check;
+pub use effective::Loaded;
+pub use maintenance::Window;
+pub use problem::Problem;

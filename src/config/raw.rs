@@ -1,0 +1,142 @@
+//! What may be written, key by key. Every key is optional; unknown ones are refused. A runbook's section is no field here:
+//! the registry knows how to read it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::maintenance::RawWindow;
+use crate::guard::Mode;
+use crate::model::{RunbookId, Seconds};
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAgent {
+    pub(super) mode: Option<Mode>,
+    pub(super) allow: Option<Vec<KnownRunbook>>,
+    pub(super) state_dir: Option<AbsolutePath>,
+    pub(super) socket: Option<AbsolutePath>,
+    pub(super) actuator_socket: Option<AbsolutePath>,
+    pub(super) listen: Option<Listen>,
+    pub(super) sample_interval: Option<Interval>,
+    pub(super) node_url: Option<HttpUrl>,
+    pub(super) log_level: Option<LogLevel>,
+    pub(super) maintenance: Option<Vec<RawWindow>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawActuator {
+    pub(super) allow: Option<Vec<KnownRunbook>>,
+    pub(super) agent_user: Option<String>,
+    pub(super) socket: Option<AbsolutePath>,
+    pub(super) state_dir: Option<AbsolutePath>,
+    pub(super) docker_socket: Option<AbsolutePath>,
+    pub(super) log_level: Option<LogLevel>,
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl LogLevel {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// A path that means the same wherever the program was started.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct AbsolutePath(pub(super) PathBuf);
+
+impl TryFrom<String> for AbsolutePath {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let path = PathBuf::from(&text);
+        match path.is_absolute() && !text.contains('\0') && !text.ends_with('/') {
+            true => Ok(Self(path)),
+            false => Err(format!("{text:?} is no absolute path of a file or folder: begin with / and end with its name")),
+        }
+    }
+}
+
+/// Where a TCP listener is.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Listen(pub(super) SocketAddr);
+
+impl TryFrom<String> for Listen {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse().map(Self).map_err(|_| format!("{text:?} is no address with a port, such as 127.0.0.1:9634 or [::1]:9634"))
+    }
+}
+
+/// Between samples: often enough to see a disk fill, seldom enough not to be seen.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "Seconds")]
+pub(super) struct Interval(pub(super) Seconds);
+
+impl TryFrom<Seconds> for Interval {
+    type Error = String;
+
+    fn try_from(s: Seconds) -> Result<Self, String> {
+        match (1.0..=15.0).contains(&s.0) {
+            true => Ok(Self(s)),
+            false => Err(format!("{s} is not between 1 s and 15 s: a longer gap would hide what raises a signal")),
+        }
+    }
+}
+
+/// Plain HTTP: the kubelet's read-only port or a local proxy.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct HttpUrl(pub(super) String);
+
+impl TryFrom<String> for HttpUrl {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let rest = text.strip_prefix("http://").unwrap_or_default();
+        match !rest.is_empty() && !rest.starts_with('/') && text.is_ascii() && !text.contains(char::is_whitespace) {
+            true => Ok(Self(text)),
+            false => Err(format!("{text:?} is no address of the form http://HOST[:PORT]/PATH")),
+        }
+    }
+}
+
+/// A runbook that exists.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct KnownRunbook(pub(super) RunbookId);
+
+impl TryFrom<String> for KnownRunbook {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match crate::runbooks::ALL.iter().find(|e| e.id.0 == text) {
+            Some(entry) => Ok(Self(entry.id.clone())),
+            None => {
+                let known: Vec<&str> = crate::runbooks::ALL.iter().map(|e| e.id.0.as_ref()).collect();
+                Err(format!("there is no runbook {text:?}; {}", super::findings::meant(&text, &known)))
+            }
+        }
+    }
+}

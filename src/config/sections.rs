@@ -1,0 +1,79 @@
+//! All files of one configuration, found right one by one and laid over each other.
+
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, Error};
+
+use super::findings::{self, Asked, Table};
+use super::layers::Source;
+use super::problem::Problem;
+use crate::model::RunbookId;
+use crate::runbooks::{self, Entry};
+
+#[derive(Debug)]
+pub(super) struct Merged<'s> {
+    sources: &'s [Source],
+    pub(super) asked: BTreeMap<String, Asked>,
+    root: DeTable<'s>,
+    sections: BTreeMap<RunbookId, DeTable<'s>>,
+}
+
+impl<'s> Merged<'s> {
+    /// `R` reads what stands outside of runbooks' sections, `section` a runbook's own.
+    ///
+    /// # Errors
+    /// Everything that is wrong, over all files.
+    pub(super) fn new<R: DeserializeOwned>(
+        sources: &'s [Source],
+        section: impl Fn(&'static Entry, Table<'s>) -> Result<(), Error>,
+    ) -> Result<Self, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut merged = Self { sources, asked: BTreeMap::new(), root: DeTable::new(), sections: BTreeMap::new() };
+        let ids: Vec<&str> = runbooks::ALL.iter().map(|e| e.id.0.as_ref()).collect();
+        for (number, source) in sources.iter().enumerate() {
+            let before = problems.len();
+            let root = findings::parse(source, &mut problems);
+            if problems.len() > before {
+                // What a syntax error leaves behind is not what was meant: more about it would only mislead.
+                continue;
+            }
+            findings::ask(number, source, root.get_ref(), "", &mut merged.asked);
+            let (span, mut root) = (root.span(), root.into_inner());
+            for entry in runbooks::ALL {
+                let Some((key, value)) = root.remove_entry(entry.id.0.as_ref()) else { continue };
+                let place = value.span();
+                let DeValue::Table(table) = value.into_inner() else {
+                    let help = format!("write a section: [{}]", entry.id);
+                    problems.push(source.problem(Some(key.span()), format!("`{}` is a runbook, not a value", entry.id), Some(help)));
+                    continue;
+                };
+                findings::collect(source, Spanned::new(place, table.clone()), &[], |t| section(entry, t), &mut problems);
+                findings::merge(merged.sections.entry(entry.id.clone()).or_default(), table);
+            }
+            findings::collect(source, Spanned::new(span, root.clone()), &ids, |t| findings::read::<R>(t).map(drop), &mut problems);
+            findings::merge(&mut merged.root, root);
+            problems[before..].sort_by_key(|p| p.place.as_ref().map(|at| (at.line, at.column)));
+        }
+        if problems.is_empty() { Ok(merged) } else { Err(problems) }
+    }
+
+    pub(super) fn root<R: DeserializeOwned>(&self) -> Result<R, Problem> {
+        findings::read(Spanned::new(0..0, self.root.clone())).map_err(|e| self.problem("", e.message()))
+    }
+
+    /// A runbook's section over all files, empty when none was written.
+    pub(super) fn section<T>(&self, entry: &'static Entry, read: impl Fn(Table<'s>) -> Result<T, Error>) -> Result<T, Problem> {
+        let table = self.sections.get(&entry.id).cloned().unwrap_or_default();
+        read(Spanned::new(0..0, table)).map_err(|e| self.problem(&entry.id.0, e.message()))
+    }
+
+    /// A problem with what was asked under a key, where it was asked.
+    pub(super) fn problem(&self, key: &str, message: &str) -> Problem {
+        match self.asked.get(key).and_then(|a| Some((self.sources.get(a.source)?, a.span.clone()))) {
+            Some((source, span)) => source.problem(Some(span), message, None),
+            None => Problem::of_file(self.sources.first().map_or("".as_ref(), |s| &s.path), message, None),
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! What a person gets to see of a wrong configuration, and what a right one means.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use byteport::config::{self, Problem};
+use byteport::guard::Mode;
+
+struct Etc {
+    dir: tempfile::TempDir,
+}
+
+impl Etc {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    fn put(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// As a person sees it, without where the test keeps its files.
+    fn shown(&self, problems: &[Problem]) -> String {
+        let text: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        text.join("\n").replace(self.dir.path().to_str().unwrap(), "/etc/byteport")
+    }
+}
+
+fn unset(_: &str) -> Option<String> {
+    None
+}
+
+fn env(value: &'static str) -> impl Fn(&str) -> Option<String> {
+    move |name| (name == "BYTEPORT_DRY_RUN").then(|| value.to_owned())
+}
+
+fn setting(view: &byteport::wire::local::ConfigView, key: &str) -> byteport::wire::local::Setting {
+    view.settings.iter().find(|s| s.key == key).unwrap_or_else(|| panic!("{key} is not shown")).clone()
+}
+
+#[test]
+fn an_unknown_key_is_shown_where_it_is_with_what_was_meant() {
+    let etc = Etc::new();
+    let path = etc.put("agent.toml", "# the agent\nmode = \"act\"\n  actuator_sock = \"/run/a.sock\" # here\n");
+    let problems = config::load_agent(&path, &unset).unwrap_err();
+    let expected = "\
+/etc/byteport/agent.toml:3:3: unknown key `actuator_sock`
+   |
+ 3 |   actuator_sock = \"/run/a.sock\" # here
+   |   ^^^^^^^^^^^^^
+ = did you mean `actuator_socket`?";
+    assert_eq!(etc.shown(&problems), expected);
+}
+
+#[test]
+fn five_mistakes_in_two_files_are_five_problems() {
+    let etc = Etc::new();
+    let path = etc.put("agent.toml", "mode = \"akt\"\nlisten = \"localhost\"\nzebra = 1\n");
+    etc.put("agent.toml.d/50-site.toml", "socket = \"agent.sock\"\n[[maintenance]]\nfrom = \"25:00\"\nto = \"02:00\"\n");
+    etc.put("agent.toml.d/README", "not = read");
+    etc.put("agent.toml.d/.swap.toml", "not = read");
+    let problems = config::load_agent(&path, &unset).unwrap_err();
+    let expected = "\
+/etc/byteport/agent.toml:1:8: unknown value `akt`
+   |
+ 1 | mode = \"akt\"
+   |        ^^^^^
+ = did you mean `act`?
+/etc/byteport/agent.toml:2:10: \"localhost\" is no address with a port, such as 127.0.0.1:9634 or [::1]:9634
+   |
+ 2 | listen = \"localhost\"
+   |          ^^^^^^^^^^^
+/etc/byteport/agent.toml:3:1: unknown key `zebra`
+   |
+ 3 | zebra = 1
+   | ^^^^^
+ = known are: mode, allow, state_dir, socket, actuator_socket, listen, sample_interval, node_url, log_level, maintenance
+/etc/byteport/agent.toml.d/50-site.toml:1:10: \"agent.sock\" is no absolute path of a file or folder: begin with / and end with its name
+   |
+ 1 | socket = \"agent.sock\"
+   |          ^^^^^^^^^^^^
+/etc/byteport/agent.toml.d/50-site.toml:3:8: \"25:00\" is neither HH:MM (UTC) nor a time like 2026-12-24T18:00:00Z
+   |
+ 3 | from = \"25:00\"
+   |        ^^^^^^^";
+    assert_eq!(etc.shown(&problems), expected.replace(", maintenance", &format!(", maintenance{}", runbook_names())));
+}
+
+fn runbook_names() -> String {
+    byteport::runbooks::ALL.iter().map(|e| format!(", {}", e.id)).collect()
+}
+
+#[test]
+fn broken_syntax_and_strange_bytes_are_told_and_nothing_else_of_the_file() {
+    let etc = Etc::new();
+    let path = etc.put("agent.toml", "mode = observe\nsecret = \"hunter2\"\n[x\n\u{1b}[31m = 1\n");
+    let shown = etc.shown(&config::load_agent(&path, &unset).unwrap_err());
+    assert!(shown.contains("agent.toml:1:8:") && shown.contains("agent.toml:3:"), "{shown}");
+    assert!(!shown.contains("hunter2") && !shown.contains('\u{1b}'), "{shown}");
+    fs::write(&path, b"mode = \"observe\"\n# \xff\n").unwrap();
+    assert_eq!(etc.shown(&config::load_agent(&path, &unset).unwrap_err()), "/etc/byteport/agent.toml: line 2 is not UTF-8 text");
+    let missing = etc.dir.path().join("agnet.toml");
+    assert!(etc.shown(&config::load_agent(&missing, &unset).unwrap_err()).contains("agnet.toml: cannot be read: No such file"));
+    assert!(etc.shown(&config::load_agent(etc.dir.path(), &unset).unwrap_err()).contains("is not a file"));
+}
+
+#[test]
+fn later_files_win_key_by_key_and_lists_are_replaced() {
+    let etc = Etc::new();
+    let path = etc.put("agent.toml", "mode = \"act\"\nlog_level = \"debug\"\n[[maintenance]]\nfrom = \"01:00\"\nto = \"02:00\"\n");
+    etc.put("agent.toml.d/10-a.toml", "log_level = \"warn\"\n[[maintenance]]\nfrom = \"03:00\"\nto = \"04:00\"\n");
+    etc.put("agent.toml.d/20-b.toml", "log_level = \"error\"\n");
+    let loaded = config::load_agent(&path, &unset).unwrap();
+    assert_eq!((loaded.config.mode, loaded.config.log_level), (Mode::Act, "error"));
+    assert_eq!(loaded.config.maintenance, [config::Window::Weekly { days: vec![], from: 180, to: 240 }]);
+    assert_eq!(loaded.files().len(), 3);
+    let level = setting(&loaded.effective(), "log_level");
+    let place = format!("{}/agent.toml.d/20-b.toml:1", etc.dir.path().display());
+    assert_eq!((level.asked, level.applied.as_str(), level.because), (Some(("\"error\"".into(), place)), "\"error\"", None));
+    assert_eq!(setting(&loaded.effective(), "listen").asked, None);
+    assert_eq!(setting(&loaded.effective(), "listen").applied, "\"127.0.0.1:9634\"");
+}
+
+#[test]
+fn a_dry_run_wins_over_everything_and_says_so() {
+    let etc = Etc::new();
+    let path = etc.put("agent.toml", "mode = \"act\"\n");
+    for value in ["true", "1", "YES", " on ", "treu", "2"] {
+        let loaded = config::load_agent(&path, &env(value)).unwrap();
+        assert_eq!((loaded.config.mode, loaded.config.dry_run), (Mode::Observe, true), "{value}");
+        assert_eq!(loaded.notes.is_empty(), !["treu", "2"].contains(&value), "{value}: {:?}", loaded.notes);
+        let mode = setting(&loaded.effective(), "mode");
+        assert_eq!((mode.asked.unwrap().0.as_str(), mode.applied.as_str()), ("\"act\"", "\"observe\""));
+        assert!(mode.because.unwrap().contains("BYTEPORT_DRY_RUN"));
+    }
+    for value in ["", "false", "0", "no"] {
+        assert_eq!(config::load_agent(&path, &env(value)).unwrap().config.mode, Mode::Act, "{value}");
+    }
+    let actuator = etc.put("actuator.toml", "");
+    fs::set_permissions(etc.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    if rustix::process::geteuid().is_root() {
+        let policies = config::load_actuator(&actuator, &env("true")).unwrap().config.policies;
+        assert!(policies.values().all(|p| p.mode == Mode::Observe));
+        let policies = config::load_actuator(&actuator, &unset).unwrap().config.policies;
+        assert!(policies.values().all(|p| p.mode == Mode::Act && !p.runbook_allowed && p.limits.mounts.is_empty()));
+    }
+}
+
+#[test]
+fn a_refused_reload_changes_nothing_and_a_good_one_waits_where_it_must() {
+    let etc = Etc::new();
+    let path = etc.put("agent.toml", "log_level = \"warn\"\n");
+    let mut loaded = config::load_agent(&path, &unset).unwrap();
+    etc.put("agent.toml", "log_level = \"debug\"\nlisten = 3\n");
+    let before = loaded.effective();
+    assert_eq!(loaded.reload(&unset).unwrap_err().len(), 1);
+    assert_eq!((loaded.config.log_level, loaded.effective()), ("warn", before));
+    etc.put("agent.toml", "log_level = \"debug\"\nlisten = \"[::1]:9000\"\n");
+    loaded.reload(&unset).unwrap();
+    assert_eq!((loaded.config.log_level, loaded.config.listen.port()), ("debug", 9634));
+    let listen = setting(&loaded.effective(), "listen");
+    assert_eq!((listen.asked.unwrap().0.as_str(), listen.because.as_deref()), ("\"[::1]:9000\"", Some("needs a restart")));
+}
+
+#[test]
+fn the_actuator_believes_only_roots_own_files() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED the_actuator_believes_only_roots_own_files: needs root to own files");
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "this must run as root in CI");
+        return;
+    }
+    let etc = Etc::new();
+    let path = etc.put("actuator.toml", "agent_user = \"byteport\"\n");
+    let drop_in = etc.put("actuator.toml.d/50.toml", "docker_socket = \"/run/d.sock\"\n");
+    let mode = |path: &Path, bits| fs::set_permissions(path, fs::Permissions::from_mode(bits)).unwrap();
+    let refused = || etc.shown(&config::load_actuator(&path, &unset).unwrap_err());
+    assert_eq!(config::load_actuator(&path, &unset).unwrap().config.docker_socket, Path::new("/run/d.sock"));
+    mode(&drop_in, 0o664);
+    assert!(refused().contains("50.toml: can be written by others (mode 0664)"), "{}", refused());
+    mode(&drop_in, 0o644);
+    mode(drop_in.parent().unwrap(), 0o777);
+    assert!(refused().contains("actuator.toml.d: can be written by others"), "{}", refused());
+    mode(drop_in.parent().unwrap(), 0o755);
+    std::os::unix::fs::chown(&path, Some(65534), None).unwrap();
+    assert!(refused().contains("actuator.toml: belongs to user 65534"), "{}", refused());
+    assert!(config::check(&path).is_empty(), "a look at a copy needs no owner");
+}
+
+#[test]
+fn check_knows_which_file_it_is_by_name_or_by_content() {
+    let etc = Etc::new();
+    assert_eq!(config::check(&etc.put("agent.toml", "agent_user = \"x\"\n")).len(), 1);
+    assert_eq!(config::check(&etc.put("actuator.toml.d/1.toml", "mode = \"act\"\n")).len(), 1);
+    assert!(config::check(&etc.put("one.toml", "agent_user = \"x\"\n")).is_empty());
+    assert!(config::check(&etc.put("other.toml", "mode = \"act\"\n")).is_empty());
+}
+
+#[test]
+fn a_change_on_disk_is_told_and_a_mere_look_is_not() {
+    let etc = Etc::new();
+    let path = etc.put("agent.toml", "mode = \"observe\"\n");
+    let rt = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    rt.block_on(async {
+        let mut watch = config::watch::Watch::new(&path).unwrap();
+        assert_eq!(watch.polling, None, "this kernel has file events");
+        // The time limits only end a test that would hang.
+        let soon = std::time::Duration::from_secs(30);
+        fs::read(&path).unwrap();
+        etc.put("unrelated.txt", "x");
+        assert!(tokio::time::timeout(std::time::Duration::from_secs(1), watch.changes.recv()).await.is_err(), "nothing has changed yet");
+        etc.put("agent.toml", "mode = \"act\"\n");
+        tokio::time::timeout(soon, watch.changes.recv()).await.expect("a rewritten file").unwrap();
+        etc.put("agent.toml.d/50.toml", "mode = \"observe\"\n");
+        tokio::time::timeout(soon, watch.changes.recv()).await.expect("a new drop-in").unwrap();
+        let swapped = etc.put("agent.toml.new", "mode = \"act\"\n");
+        fs::rename(swapped, &path).unwrap();
+        tokio::time::timeout(soon, watch.changes.recv()).await.expect("a file renamed over it").unwrap();
+    });
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::deadline::Parking;
 use super::mounts::MountTables;
 use super::root::{HotFile, Root};
-use super::{Clock, HeldFiles, PrivilegedReads, Read, ReadError, ReadHost, Scan, ScanAsk, Writer, clock, disks, ext4, psi, usage};
+use super::{Clock, HeldFiles, PrivilegedReads, Read, ReadError, ReadHost, Scan, ScanAsk, Writer, clock, disks, ext4, psi, scan, usage};
 use crate::model::{Answer, BootId, DiskIo, FsUsage, HostPath, Mount, Now, Observed, Pressure, Query};
 
 /// Reads a host through `/`, or through the directory where a container was given the host's `/`.
@@ -83,8 +83,8 @@ impl ReadHost for LiveHost {
         self.pressure.read(&self.root, psi::parse_pressure)
     }
 
-    fn scan(&self, _ask: &ScanAsk) -> Read<Scan> {
-        later("scan")
+    fn scan(&self, ask: &ScanAsk) -> Read<Scan> {
+        scan::scan(&self.root, &self.parking, ask)
     }
 
     fn deleted_open(&self, _device: u64) -> Read<HeldFiles> {

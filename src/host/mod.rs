@@ -11,6 +11,7 @@ mod live;
 mod mounts;
 mod psi;
 mod root;
+mod scan;
 pub mod sys;
 mod usage;
 

@@ -69,8 +69,8 @@ impl Class {
         }
     }
 
-    /// Nothing that this runbook can do helps.
-    pub(super) const fn beyond_cleaning(self) -> bool {
-        matches!(self, Self::IoBound | Self::FilesystemFault)
+    /// Nothing that this runbook can do helps against the class of that name.
+    pub(super) fn is_beyond_cleaning(name: &str) -> bool {
+        [Self::IoBound, Self::FilesystemFault].iter().any(|c| c.as_str() == name)
     }
 }

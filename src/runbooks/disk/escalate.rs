@@ -17,7 +17,7 @@ pub(super) fn escalate(evidence: &Evidence, diagnosis: &Diagnosis, steps: &[Plan
 fn reasons(evidence: &Evidence, diagnosis: &Diagnosis, steps: &[PlannedStep], need: Option<Need>) -> Vec<String> {
     let mut out = Vec::new();
     let met = need.is_some_and(|n| n.is_met());
-    let fault = [Class::FilesystemFault, Class::IoBound].iter().any(|c| diagnosis.class == c.as_str());
+    let fault = Class::is_beyond_cleaning(&diagnosis.class);
     // Asked out of curiosity about a filesystem that is well: nothing to tell.
     if met && !fault && evidence.signals.is_empty() {
         return out;

@@ -2,7 +2,7 @@
 
 use super::Params;
 use crate::host::FamilyAsk;
-use crate::model::{FileFamily, HostPath, Mount, StepKind};
+use crate::model::{FileFamily, HostPath, Mount};
 
 /// In the order of the ladder.
 pub(super) const ALL: [FileFamily; 9] = [
@@ -100,11 +100,6 @@ fn here(root: &HostPath, mount: &Mount, all: &[Mount]) -> Option<HostPath> {
 pub(super) fn carrier<'a>(path: &HostPath, all: &'a [Mount]) -> Option<&'a Mount> {
     let places = all.iter().flat_map(|m| std::iter::once(&m.path).chain(&m.also_at).map(move |place| (place, m)));
     places.filter(|(place, _)| path.is_under(place)).max_by_key(|(place, _)| place.as_bytes().len()).map(|(_, m)| m)
-}
-
-/// The opt-in that a family needs.
-pub(super) const fn step(family: FileFamily) -> StepKind {
-    family.kind()
 }
 
 #[cfg(test)]

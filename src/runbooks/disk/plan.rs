@@ -40,7 +40,7 @@ pub(super) fn plan(evidence: &Evidence, diagnosis: &Diagnosis, params: &Params) 
 
 /// Why no step at all helps, or none may be taken.
 fn hands_off(evidence: &Evidence, diagnosis: &Diagnosis) -> Option<&'static str> {
-    if [Class::IoBound, Class::FilesystemFault].iter().any(|c| diagnosis.class == c.as_str()) {
+    if Class::is_beyond_cleaning(&diagnosis.class) {
         return Some("cleaning does not help against this");
     }
     match evidence.subject {

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use globset::{Candidate, GlobBuilder, GlobSet, GlobSetBuilder};
+use globset::{Candidate, GlobSet, GlobSetBuilder};
 
 use super::tally::Seen;
 use super::top::{Place, Top};
+use crate::host::pattern;
 use crate::host::{Candidates, FamilyAsk, Read, ReadError};
 use crate::model::{FileFamily, FileTarget, HostPath};
 
@@ -145,7 +146,6 @@ pub(super) fn age_s(stamp_ns: i64, now_ns: i64) -> u64 {
     u64::try_from(now_ns.saturating_sub(stamp_ns) / 1_000_000_000).unwrap_or(0)
 }
 
-/// `*` stays within one component, as in glob(7); a bracket that is not closed is a bracket.
 fn compile<'a>(patterns: impl Iterator<Item = &'a str>) -> Read<GlobSet> {
     let bad = |e: globset::Error| ReadError::Parse {
         what: format!("pattern {}", e.glob().unwrap_or_default()),
@@ -153,8 +153,7 @@ fn compile<'a>(patterns: impl Iterator<Item = &'a str>) -> Read<GlobSet> {
     };
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {
-        let glob = GlobBuilder::new(pattern).literal_separator(true).backslash_escape(true).allow_unclosed_class(true).build();
-        set.add(glob.map_err(bad)?);
+        set.add(pattern::compile(pattern).map_err(bad)?);
     }
     set.build().map_err(bad)
 }

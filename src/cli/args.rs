@@ -69,6 +69,9 @@ pub struct Doctor {
     /// Judge the host below this folder (a container that was given the host's root)
     #[arg(long, value_name = "DIR", default_value = "/")]
     pub root: PathBuf,
+    /// The agent's configuration; actuator.toml is looked for beside it
+    #[arg(long, value_name = "FILE", default_value = "/etc/byteport/agent.toml")]
+    pub config: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -179,7 +182,7 @@ pub struct Config {
 #[derive(Debug, Parser)]
 #[command(name = "byteport-agent", version = VERSION, max_term_width = 100)]
 pub struct Agent {
-    /// Configuration; drop-ins are read from the folder beside it (agent.d for agent.toml)
+    /// Configuration; drop-ins are read from FILE.d beside it
     #[arg(long, value_name = "FILE", default_value = "/etc/byteport/agent.toml")]
     pub config: PathBuf,
     /// Where the host's root is, for a container that was given it
@@ -194,7 +197,7 @@ pub struct Agent {
 #[derive(Debug, Parser)]
 #[command(name = "byteport-actuator", version = VERSION, max_term_width = 100)]
 pub struct Actuator {
-    /// Policy; drop-ins are read from the folder beside it (actuator.d for actuator.toml)
+    /// Policy; drop-ins are read from FILE.d beside it
     #[arg(long, value_name = "FILE", default_value = "/etc/byteport/actuator.toml")]
     pub config: PathBuf,
     /// Start with an empty ledger where the old one was set aside as damaged: caps and cooldowns begin anew

@@ -1,3 +1,29 @@
 //! byteportctl: one verb a file, `run(args, ctx)`, printing to a writer that is passed in.
+//!
+//! `args.rs` is what can be typed, `start.rs` what happens then, `ctx.rs` what every verb is given.
 
 pub mod args;
+pub mod bundle;
+mod catalog;
+mod check;
+pub mod client;
+mod config;
+mod ctx;
+pub mod decided;
+mod doctor;
+mod explain;
+mod incidents;
+mod pause;
+mod plan;
+mod progress;
+pub mod redact;
+pub mod replay;
+mod start;
+mod state_dir;
+mod status;
+mod undo;
+
+pub use ctx::{Ctx, Done, Loaded};
+pub use start::{Streams, start};
+
+const VERSION: &str = env!("BYTEPORT_VERSION");

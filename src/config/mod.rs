@@ -15,7 +15,7 @@ mod maintenance;
 mod problem;
 mod raw;
 mod sections;
-mod watch;
+pub mod watch;
 
 pub use actuator::{Actuator, load_actuator};
 pub use agent::{Agent, load_agent};
@@ -23,4 +23,3 @@ pub use check::check;
 pub use effective::Loaded;
 pub use maintenance::Window;
 pub use problem::Problem;
-pub use watch::Watch;

@@ -40,3 +40,15 @@ pub fn yield_the_disk() -> io::Result<()> {
     let done = unsafe { libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, 0, (CLASS_BEST_EFFORT << 13) | LOWEST_LEVEL) };
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
+
+/// Whether something disciplines the kernel's clock (NTP, PTP, a hypervisor's clock). Asks only; sets nothing.
+pub fn clock_is_synchronised() -> io::Result<bool> {
+    // SAFETY: `timex` is plain integers, for which all zeroes is a value.
+    let mut question: libc::timex = unsafe { std::mem::zeroed() };
+    // SAFETY: with `modes` 0 the call only writes the kernel's state into the struct, which is ours and lives through the call.
+    let state = unsafe { libc::adjtimex(&raw mut question) };
+    match state {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(state != libc::TIME_ERROR && question.status & libc::STA_UNSYNC == 0),
+    }
+}

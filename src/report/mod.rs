@@ -33,6 +33,6 @@ pub use paint::Paint;
 pub use plan::plan;
 pub use postmortem::{Postmortem, Source};
 pub use replay::{Compared, replay};
-pub use status::status;
+pub use status::{pauses, status};
 pub use story::Story;
 pub use undo::undo;

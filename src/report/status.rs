@@ -71,7 +71,7 @@ fn actuator(s: &Status) -> String {
     })
 }
 
-pub(super) fn paused(pause: &Pause) -> String {
+fn paused(pause: &Pause) -> String {
     let what = pause.runbook.as_ref().map_or_else(|| "everything".into(), |r| clean(&r.0));
     let since = pause.since.as_ref().map(|at| format!(" since {}", utc(at.wall))).unwrap_or_default();
     let until = pause.for_s.map_or_else(|| "until `byteportctl resume`".into(), |s| format!("for {}", Seconds(s as f64)));
@@ -115,4 +115,12 @@ fn remark(fs: &FsSample) -> String {
     parts.extend(fs.mount.read_only.then(|| "read-only".to_owned()));
     parts.extend(fs.ext4_errors.value().filter(|n| **n > 0).map(|n| count(*n, "ext4 error")));
     parts.join(", ")
+}
+
+/// The pauses in force, after one was set or ended.
+pub fn pauses(list: &[Pause]) -> String {
+    if list.is_empty() {
+        return "No pause is in force.\n".into();
+    }
+    list.iter().map(|p| format!("paused: {}\n", paused(p))).collect()
 }

@@ -62,11 +62,13 @@ impl Router {
                     Some(case)
                 }
                 Change::Cleared(signal) => {
-                    if let Some(case) = self.cases.get_mut(&key) {
+                    let case = self.cases.get_mut(&key);
+                    case.map(|case| {
                         case.signals.retain(|s| !is_same(s, &signal));
-                    }
+                        case
+                    })
                     // What clears while nobody works on it is nobody's news.
-                    self.cases.get_mut(&key).filter(|case| case.open)
+                    .filter(|case| case.open)
                 }
             };
             if case.is_some() && !touched.contains(&key) {

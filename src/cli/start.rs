@@ -1,0 +1,78 @@
+//! From what was typed to an exit code.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Parser as _;
+
+use super::args::{Ctl, DEFAULT_SOCKET, Verb};
+use super::ctx::{Ctx, Done};
+use super::{bundle, catalog, check, config, doctor, explain, incidents, pause, plan, replay, status, undo};
+use crate::report::{Paint, clean};
+
+const FINDINGS: u8 = 1;
+const ERROR: u8 = 2;
+const USAGE: u8 = 64;
+
+/// The outside of a run.
+pub struct Streams<'a> {
+    pub out: &'a mut dyn Write,
+    pub err: &'a mut dyn Write,
+    /// stdout is a terminal and nobody said NO_COLOR.
+    pub colour: bool,
+    /// stderr is a terminal.
+    pub watched: bool,
+    /// `BYTEPORT_SOCKET`.
+    pub socket: Option<PathBuf>,
+}
+
+/// Runs one command; the answer is the exit code.
+pub fn start(argv: impl IntoIterator<Item = OsString>, to: Streams<'_>) -> u8 {
+    let args = match Ctl::try_parse_from(argv) {
+        Ok(args) => args,
+        Err(e) => {
+            let (stream, code) = if e.use_stderr() { (to.err, USAGE) } else { (to.out, 0) };
+            return if write!(stream, "{}", e.render()).is_ok() { code } else { ERROR };
+        }
+    };
+    let mut ctx = Ctx {
+        out: to.out,
+        paint: if to.colour { Paint::Ansi } else { Paint::Plain },
+        json: args.json,
+        socket: args.socket.or(to.socket).unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET)),
+        state_dir: args.state_dir,
+        watched: to.watched,
+    };
+    let done = run(&args.verb, &mut ctx).and_then(|done| ctx.out.flush().map(|()| done).map_err(Into::into));
+    match done {
+        Ok(Done::Well) => 0,
+        Ok(Done::Findings) => FINDINGS,
+        // Whoever read our output has seen enough (`| head`).
+        Err(e) if e.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) => 0,
+        Err(e) => {
+            // Nobody is left to tell when stderr is gone as well.
+            let _ = writeln!(to.err, "byteportctl: {}", clean(&format!("{e:#}")));
+            ERROR
+        }
+    }
+}
+
+fn run(verb: &Verb, ctx: &mut Ctx<'_>) -> Result<Done> {
+    match verb {
+        Verb::Status => status::run(ctx),
+        Verb::Doctor(args) => doctor::run(args, ctx),
+        Verb::Incidents(args) => incidents::run(args, ctx),
+        Verb::Explain(args) => explain::run(args, ctx),
+        Verb::Plan(args) => plan::run(args, ctx),
+        Verb::Bundle(args) => bundle::run(args, ctx),
+        Verb::Replay(args) => replay::run(args, ctx),
+        Verb::Undo(args) => undo::run(args, ctx),
+        Verb::Pause(args) => pause::pause(args, ctx),
+        Verb::Resume(args) => pause::resume(args, ctx),
+        Verb::Check(args) => check::run(args, ctx),
+        Verb::Catalog(args) => catalog::run(args, ctx),
+        Verb::Config(args) => config::run(args, ctx),
+    }
+}

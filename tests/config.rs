@@ -205,7 +205,7 @@ fn a_change_on_disk_is_told_and_a_mere_look_is_not() {
     let path = etc.put("agent.toml", "mode = \"observe\"\n");
     let rt = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     rt.block_on(async {
-        let mut watch = config::watch::Watch::new(&path).unwrap();
+        let mut watch = config::Watch::new(&path).unwrap();
         assert_eq!(watch.polling, None, "this kernel has file events");
         // The time limits only end a test that would hang.
         let soon = std::time::Duration::from_secs(30);

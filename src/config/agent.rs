@@ -65,6 +65,10 @@ pub(super) fn build(sources: &[layers::Source], env: &dyn Fn(&str) -> Option<Str
     for entry in runbooks::ALL {
         match merged.section(entry, entry.resolve) {
             Ok(resolved) => {
+                match (entry.problems)(&resolved) {
+                    Ok(found) => problems.extend(found.iter().map(|p| merged.problem(&format!("{}.{}", entry.id, p.key), &p.why))),
+                    Err(e) => problems.push(merged.problem(&entry.id.0, &e.to_string())),
+                }
                 match (entry.limits)(&resolved) {
                     Ok(limits) => {
                         policies.insert(entry.id.clone(), Policy { mode, runbook_allowed: allow.contains(&entry.id), limits });

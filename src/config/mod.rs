@@ -15,7 +15,7 @@ mod maintenance;
 mod problem;
 mod raw;
 mod sections;
-pub mod watch;
+mod watch;
 
 pub use actuator::{Actuator, load_actuator};
 pub use agent::{Agent, load_agent};
@@ -23,3 +23,4 @@ pub use check::check;
 pub use effective::Loaded;
 pub use maintenance::Window;
 pub use problem::Problem;
+pub use watch::Watch;

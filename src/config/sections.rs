@@ -71,7 +71,9 @@ impl<'s> Merged<'s> {
 
     /// A problem with what was asked under a key, where it was asked.
     pub(super) fn problem(&self, key: &str, message: &str) -> Problem {
-        match self.asked.get(key).and_then(|a| Some((self.sources.get(a.source)?, a.span.clone()))) {
+        // A default may be at odds with what was written: then the section it belongs to is shown.
+        let mut written = std::iter::successors(Some(key), |k| k.rsplit_once('.').map(|(above, _)| above));
+        match written.find_map(|k| self.asked.get(k)).and_then(|a| Some((self.sources.get(a.source)?, a.span.clone()))) {
             Some((source, span)) => source.problem(Some(span), message, None),
             None => Problem::of_file(self.sources.first().map_or("".as_ref(), |s| &s.path), message, None),
         }

@@ -280,7 +280,7 @@ mod tests {
     #[test]
     fn a_call_that_panics_is_not_taken_for_one_that_hangs() {
         let parking = Arc::new(Parking::default());
-        let answer = parking.ask(Ask::<u32>::new("bad", || panic!("on purpose")), SHORT);
+        let answer = parking.ask(Ask::<u32>::new("bad", || panic!("on purpose")), Duration::from_secs(60));
         assert!(matches!(answer, Err(Parked::NotAsked { .. })), "{answer:?}");
         assert_eq!(parking.ask(Ask::new("bad", || 3), SHORT), Ok(3));
     }

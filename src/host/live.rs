@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::deadline::Parking;
+use super::deadline::{Ask, Parking};
 use super::mounts::MountTables;
 use super::root::{HotFile, Root};
-use super::{Clock, HeldFiles, PrivilegedReads, Read, ReadError, ReadHost, Scan, ScanAsk, Writer, clock, disks, ext4, psi, usage};
+use super::{Clock, HeldFiles, PrivilegedReads, Read, ReadError, ReadHost, Scan, ScanAsk, Writer};
+use super::{clock, compress, disks, ext4, node, pkg, procs, psi, scan, shutdown, tmpfiles, usage, view, writers};
 use crate::model::{Answer, BootId, DiskIo, FsUsage, HostPath, Mount, Now, Observed, Pressure, Query};
 
 /// Reads a host through `/`, or through the directory where a container was given the host's `/`.
@@ -50,8 +51,16 @@ impl Clock for LiveHost {
     }
 }
 
-fn later<T>(what: &str) -> Read<T> {
-    Err(ReadError::NotHere { what: what.to_owned(), why: "lands next".to_owned() })
+/// Reads of `/proc` that go through all processes, of files, and over the network, which may take longer than a statvfs.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+impl LiveHost {
+    /// A read that might hang, behind a deadline.
+    fn bounded<T: Send + 'static>(&self, what: &str, deadline: Duration, read: impl FnOnce(&Root) -> Read<T> + Send + 'static) -> Read<T> {
+        let root = Arc::clone(&self.root);
+        let answer = self.parking.ask(Ask::new(what, move || read(&root)), deadline);
+        answer.unwrap_or_else(|parked| Err(usage::stuck("", &HostPath::from(what), parked)))
+    }
 }
 
 impl ReadHost for LiveHost {
@@ -60,7 +69,9 @@ impl ReadHost for LiveHost {
     }
 
     fn fs_usage(&self, mount: &Mount) -> Read<FsUsage> {
-        self.fs_usages(std::slice::from_ref(mount)).pop().unwrap_or_else(|| later("usage"))
+        // One mount in, one answer out.
+        let answer = self.fs_usages(std::slice::from_ref(mount)).pop();
+        answer.unwrap_or_else(|| Err(ReadError::NotHere { what: mount.path.to_string(), why: "not asked".to_owned() }))
     }
 
     fn fs_usages(&self, mounts: &[Mount]) -> Vec<Read<FsUsage>> {
@@ -83,32 +94,33 @@ impl ReadHost for LiveHost {
         self.pressure.read(&self.root, psi::parse_pressure)
     }
 
-    fn scan(&self, _ask: &ScanAsk) -> Read<Scan> {
-        later("scan")
+    fn scan(&self, ask: &ScanAsk) -> Read<Scan> {
+        scan::scan(&self.root, &self.parking, ask)
     }
 
-    fn deleted_open(&self, _device: u64) -> Read<HeldFiles> {
-        later("deleted files")
+    fn deleted_open(&self, device: u64) -> Read<HeldFiles> {
+        self.bounded("deleted files that are open", DEADLINE, move |root| procs::read_deleted_open(root, device))
     }
 
-    fn writers(&self, _device: u64, _window: Duration) -> Read<Vec<Writer>> {
-        later("writers")
+    fn writers(&self, device: u64, window: Duration) -> Read<Vec<Writer>> {
+        self.bounded("writers", window + DEADLINE, move |root| writers::read_writers(root, device, window))
     }
 
     fn tmp_exclusions(&self) -> Read<Vec<String>> {
-        later("tmpfiles.d")
+        self.bounded("tmpfiles.d", DEADLINE, tmpfiles::read_exclusions)
     }
 
     fn package_manager(&self) -> Read<Option<String>> {
-        later("package manager")
+        self.bounded("package manager locks", DEADLINE, pkg::read_at_work)
     }
 
     fn shutting_down(&self) -> Read<bool> {
-        later("shutdown")
+        let now = self.now();
+        self.bounded("shutdown", DEADLINE, move |root| shutdown::read_shutting_down(root, &now))
     }
 
     fn host_view(&self) -> Read<bool> {
-        later("host view")
+        self.bounded("view of the host", DEADLINE, view::read_host_view)
     }
 
     fn privileged(&self, query: &Query) -> Observed<Answer> {
@@ -118,12 +130,15 @@ impl ReadHost for LiveHost {
         }
     }
 
-    fn compress_ratio(&self, _path: &HostPath) -> Read<f64> {
-        later("compression")
+    fn compress_ratio(&self, path: &HostPath) -> Read<f64> {
+        let file = path.clone();
+        self.bounded(&format!("sample of {path}"), DEADLINE, move |root| compress::read_ratio(root, &file))
     }
 
     fn node_disk_pressure(&self) -> Read<bool> {
-        let _ = &self.node_url;
-        later("node")
+        let Some(url) = self.node_url.clone() else {
+            return Err(ReadError::NotHere { what: "DiskPressure".to_owned(), why: "no kubelet URL configured".to_owned() });
+        };
+        self.bounded("Node object", node::DEADLINE + Duration::from_secs(1), move |_| node::read_disk_pressure(&url))
     }
 }

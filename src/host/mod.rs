@@ -4,17 +4,29 @@
 //! everywhere: `parse_*` takes bytes and is total. A read that can hang runs behind a deadline (`deadline.rs`).
 
 mod clock;
-mod deadline;
+mod compress;
+pub(crate) mod deadline;
 mod disks;
 mod ext4;
+mod facts;
 mod live;
 mod mounts;
+mod node;
+mod pattern;
+mod pkg;
+mod procs;
 mod psi;
 pub mod readiness;
 mod root;
+mod scan;
+mod shutdown;
 pub mod sys;
+mod tmpfiles;
 mod usage;
+mod view;
+mod writers;
 
+pub use facts::{Cgroups, HostFacts, facts};
 pub use live::LiveHost;
 
 use std::time::Duration;

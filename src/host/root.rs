@@ -36,6 +36,10 @@ impl Root {
         self.path != Path::new("/")
     }
 
+    pub(super) fn handle(&self) -> &OwnedFd {
+        &self.dir
+    }
+
     /// Where this process finds a path of the host.
     pub(super) fn join(&self, path: &HostPath) -> PathBuf {
         let relative = path.as_path().strip_prefix("/").unwrap_or(path.as_path());

@@ -48,7 +48,7 @@ impl Now {
     /// Seconds on the boot clock between two moments of one boot; `None` across boots. For windows, rates and forecasts:
     /// the one difference that no clock jump changes.
     pub fn steady_since(&self, then: &Now) -> Option<f64> {
-        (self.boot == then.boot).then(|| self.uptime_s - then.uptime_s)
+        (self.boot == then.boot).then_some(self.uptime_s - then.uptime_s)
     }
 }
 

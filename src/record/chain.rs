@@ -9,6 +9,7 @@
 //! file could not be made again, the journal is still there; and writing into pages that the file already has needs no
 //! block of a full disk.
 
+use std::cell::OnceCell;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -93,8 +94,8 @@ pub(super) struct Chain {
     file: PathBuf,
     inode: u64,
     head: Head,
-    untrusted: Option<String>,
-    damage: Option<String>,
+    untrusted: Option<StartedAnew>,
+    damage: OnceCell<String>,
     room: Room,
     _lock: folder::Lock,
 }
@@ -105,6 +106,21 @@ struct Head {
     hash: Hash,
     /// The last row that was cut off; 0 when none was.
     base: u64,
+}
+
+impl OpenReport {
+    /// What a person should be told, if anything.
+    pub fn lines(&self) -> Vec<String> {
+        let aside = self.set_aside.as_ref();
+        aside
+            .map(|(kept, why)| format!("{} was damaged ({why}); kept as {}", self.file.display(), kept.display()))
+            .into_iter()
+            .chain(self.untrusted.clone())
+            .chain(
+                (!self.ballast).then(|| format!("{}: no room for the ballast that keeps it writable on a full disk", self.file.display())),
+            )
+            .collect()
+    }
 }
 
 impl Chain {
@@ -134,13 +150,13 @@ impl Chain {
         let inode = fs::symlink_metadata(&file).map_err(|source| RecordError::Io { file: file.clone(), source })?.ino();
         let room = Room::open(dir.join(format!("{name}.ballast")));
         room::restock(&conn, &room);
-        let untrusted = verified.started_anew.map(|s| untrusted(&file, &s));
-        let chain = Self { conn, inode, head: verified.head, untrusted, damage: None, room, _lock: lock, file };
+        let chain =
+            Self { conn, inode, head: verified.head, untrusted: verified.started_anew, damage: OnceCell::new(), room, _lock: lock, file };
         let report = OpenReport {
             file: chain.file.clone(),
             rows: chain.rows(),
             set_aside,
-            untrusted: chain.untrusted.clone(),
+            untrusted: chain.untrusted(),
             ballast: chain.room.held(),
         };
         Ok((chain, verified.fold, report))
@@ -148,6 +164,11 @@ impl Chain {
 
     pub(super) fn rows(&self) -> u64 {
         self.head.seq - self.head.base
+    }
+
+    /// The first row that is still there.
+    pub(super) fn first(&self) -> u64 {
+        self.head.base + 1
     }
 
     /// Appends one row, durable when this returns. `also` writes what is derived from it, in the same transaction.
@@ -185,10 +206,14 @@ impl Chain {
         Ok(())
     }
 
-    /// Removes all rows before `first`; the chain is verified from there on.
-    pub(super) fn cut(&mut self, first: u64, also: impl Fn(&Connection) -> rusqlite::Result<()>) -> Result<(), RecordError> {
-        if first <= self.head.base + 1 || first > self.head.seq {
+    /// Removes all rows before `first`; the chain is verified from there on. That the book is not trusted outlives the cut.
+    pub(super) fn cut(&mut self, first: u64, now: &Now, also: impl Fn(&Connection) -> rusqlite::Result<()>) -> Result<(), RecordError> {
+        if first <= self.first() || first > self.head.seq {
             return Ok(());
+        }
+        if let Some(anew) = &self.untrusted {
+            let body = serde_json::to_string(anew)?;
+            self.append("", STARTED_ANEW, Some(now), &body, |_, _| Ok(()))?;
         }
         let base = first - 1;
         let head = Head { base, ..self.head };
@@ -200,7 +225,7 @@ impl Chain {
     }
 
     fn write(&mut self, head: Head, what: impl Fn(&Connection) -> rusqlite::Result<()>) -> Result<(), RecordError> {
-        if let Some(why) = &self.damage {
+        if let Some(why) = self.damage.get() {
             return Err(RecordError::Damaged { file: self.file.clone(), why: why.clone() });
         }
         let attempt = |conn: &Connection| -> rusqlite::Result<()> {
@@ -221,10 +246,7 @@ impl Chain {
             let file = self.file.clone();
             return Err(match code(&source) {
                 _ if is_full(&source) => RecordError::NoRoom { file, why: source.to_string() },
-                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-                    self.damage = Some(source.to_string());
-                    RecordError::Damaged { file, why: source.to_string() }
-                }
+                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => self.damaged(source.to_string()),
                 _ => RecordError::Sqlite { file, source },
             });
         }
@@ -238,11 +260,11 @@ impl Chain {
     /// has room for the next entries.
     pub(super) fn health(&self) -> Observed<u64> {
         let file = self.file.display();
-        if let Some(why) = &self.damage {
+        if let Some(why) = self.damage.get() {
             return Observed::unavailable(format!("{file} is damaged: {why}; restart to set it aside"));
         }
-        if let Some(why) = &self.untrusted {
-            return Observed::unavailable(why.clone());
+        if let Some(why) = self.untrusted() {
+            return Observed::unavailable(why);
         }
         if fs::symlink_metadata(&self.file).map_or(0, |m| m.ino()) != self.inode {
             return Observed::unavailable(format!("{file} was removed or replaced under this program: restart it"));
@@ -265,8 +287,8 @@ impl Chain {
         Observed::fresh(self.rows())
     }
 
-    pub(super) fn untrusted(&self) -> Option<&str> {
-        self.untrusted.as_deref()
+    pub(super) fn untrusted(&self) -> Option<String> {
+        self.untrusted.as_ref().map(|anew| untrusted(&self.file, anew))
     }
 
     /// A person says that acting may go on although the older book is lost.
@@ -283,6 +305,42 @@ impl Chain {
     pub(super) fn used_bytes(&self) -> u64 {
         let pragma = |name: &str| self.conn.query_row(&format!("PRAGMA {name}"), [], |r| r.get::<_, i64>(0)).unwrap_or(0);
         ((pragma("page_count") - pragma("freelist_count")).max(0) * pragma("page_size")).cast_unsigned()
+    }
+
+    /// The rows of one incident, oldest first, each compared with its hash once more.
+    ///
+    /// # Errors
+    /// `Damaged` when a body is not what was written.
+    pub(super) fn rows_of(&self, incident: &str) -> Result<Vec<Row>, RecordError> {
+        let read = || -> rusqlite::Result<Vec<(Row, Hash)>> {
+            let mut rows = self.conn.prepare("SELECT seq, kind, at, body, body_hash FROM chain WHERE incident = ?1 ORDER BY seq")?;
+            let rows = rows.query_map([incident], |r| {
+                let (seq, at): (i64, String) = (r.get(0)?, r.get(2)?);
+                let at = serde_json::from_str(&at).unwrap_or(None);
+                Ok((Row { seq: seq.cast_unsigned(), incident: incident.to_owned(), kind: r.get(1)?, at, body: r.get(3)? }, r.get(4)?))
+            })?;
+            rows.collect()
+        };
+        let mut rows = Vec::new();
+        for (row, hash) in read().map_err(self.sqlite())? {
+            if row.body.as_ref().is_some_and(|body| openssl::sha::sha256(body.as_bytes()) != hash) {
+                return Err(self.damaged(format!("the body of row {} is not what was written", row.seq)));
+            }
+            rows.push(row);
+        }
+        Ok(rows)
+    }
+
+    /// Found while running: nothing is written any more, and [`Self::health`] says why.
+    pub(super) fn damaged(&self, why: String) -> RecordError {
+        let why = self.damage.get_or_init(|| why).clone();
+        RecordError::Damaged { file: self.file.clone(), why }
+    }
+
+    /// Bytes on disk of everything in the folder.
+    pub(super) fn folder_bytes(&self) -> u64 {
+        let files = self.file.parent().and_then(|dir| fs::read_dir(dir).ok()).into_iter().flatten();
+        files.filter_map(|f| f.ok()?.metadata().ok()).map(|m| m.blocks() * 512).sum()
     }
 
     pub(super) fn sqlite(&self) -> impl Fn(rusqlite::Error) -> RecordError + '_ {

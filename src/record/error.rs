@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::model::IntentId;
+use crate::model::{IncidentId, IntentId};
 
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
@@ -29,6 +29,8 @@ pub enum RecordError {
     AlreadyEnded(IntentId),
     #[error("intent {0} has no effect that could be taken back")]
     NotEnded(IntentId),
+    #[error("incident {0} was opened before")]
+    AlreadyOpened(IncidentId),
     #[error("no incident {0}: `byteportctl incidents` lists them")]
     NoIncident(String),
     #[error("{name} may be {first} or {second}: give more of the name")]

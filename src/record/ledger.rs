@@ -156,7 +156,7 @@ impl Ledger {
     /// `AlreadyBegun` for a second time of the same intent, `NoRoom`, or `Untrusted`: in all cases, do not act.
     pub fn begin(&mut self, act: &PastAct) -> Result<(), RecordError> {
         if let Some(why) = self.chain.untrusted() {
-            return Err(RecordError::Untrusted(why.to_owned()));
+            return Err(RecordError::Untrusted(why));
         }
         self.cut(&act.at)?;
         let (incident, at) = (act.incident.0.clone(), act.at.clone());
@@ -252,7 +252,7 @@ impl Ledger {
         }
         let needed = |act: &Act| act.effect.is_none() || now.proven_since(&act.past.at).0 < KEEP_S;
         let first = self.acts.begun.values().filter(|a| needed(a)).map(|a| a.seq).min().unwrap_or(self.chain.rows());
-        self.chain.cut(first, |_| Ok(()))?;
+        self.chain.cut(first, now, |_| Ok(()))?;
         self.acts.begun.retain(|_, act| act.seq >= first);
         Ok(())
     }

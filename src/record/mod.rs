@@ -1,6 +1,6 @@
 //! What happened, kept so that neither a crash, a full disk nor a flipped bit can make it up or lose it quietly.
 //!
-//! Two books of the same make: the actuator's [`Ledger`] (what was begun, what came of it) and the agent's `Store`
+//! Two books of the same make: the actuator's [`Ledger`] (what was begun, what came of it) and the agent's [`Store`]
 //! (incidents, entry by entry). Both are one SQLite file with an append-only table whose rows are chained by hashes
 //! ([`chain`]), opened by one program at a time ([`folder`]), and both keep room for their next entries ([`room`]).
 //! Nothing here decides anything.
@@ -9,8 +9,12 @@ mod chain;
 mod error;
 mod folder;
 mod ledger;
+mod retention;
 mod room;
+mod store;
+mod summary;
 
 pub use chain::OpenReport;
 pub use error::RecordError;
 pub use ledger::Ledger;
+pub use store::{OpenIntent, Store};

@@ -62,13 +62,11 @@ impl Router {
                     Some(case)
                 }
                 Change::Cleared(signal) => {
-                    let case = self.cases.get_mut(&key);
-                    case.map(|case| {
+                    if let Some(case) = self.cases.get_mut(&key) {
                         case.signals.retain(|s| !is_same(s, &signal));
-                        case
-                    })
+                    }
                     // What clears while nobody works on it is nobody's news.
-                    .filter(|case| case.open)
+                    self.cases.get_mut(&key).filter(|case| case.open)
                 }
             };
             if case.is_some() && !touched.contains(&key) {

@@ -155,7 +155,10 @@ impl Params {
         wrong(
             self.usage_floor_percent >= self.usage_warning_percent,
             "usage_floor_percent",
-            format!("{} must be under usage_warning_percent ({}), or the signal flaps", self.usage_floor_percent, self.usage_warning_percent),
+            format!(
+                "{} must be under usage_warning_percent ({}), or the signal flaps",
+                self.usage_floor_percent, self.usage_warning_percent
+            ),
         );
         wrong(
             self.usage_warning_percent > self.usage_critical_percent,
@@ -172,7 +175,8 @@ impl Params {
             "filling_clear_s",
             format!("{} must be longer than filling_within_s ({}), or the signal flaps", self.filling_clear_s, self.filling_within_s),
         );
-        for (key, span) in [("stuck_after_s", self.stuck_after_s), ("scan_deadline_s", self.scan_deadline_s), ("writers_window_s", self.writers_window_s)]
+        for (key, span) in
+            [("stuck_after_s", self.stuck_after_s), ("scan_deadline_s", self.scan_deadline_s), ("writers_window_s", self.writers_window_s)]
         {
             wrong(!(0.1..=600.0).contains(&span.0), key, format!("{} is not between 0.1 s and 10 min", span.0));
         }
@@ -184,7 +188,11 @@ impl Params {
             ("core_min_age_s", FileFamily::CoreDumps),
         ] {
             let least = Limits::min_age_s(family);
-            wrong(self.min_age_s(family) < least, key, format!("nothing younger than {} is touched, whatever is written here", Seconds(least as f64)));
+            wrong(
+                self.min_age_s(family) < least,
+                key,
+                format!("nothing younger than {} is touched, whatever is written here", Seconds(least as f64)),
+            );
         }
         wrong(
             self.compress_any_size_age_s < self.compress_min_age_s,
@@ -251,6 +259,9 @@ mod tests {
         )
         .unwrap();
         let keys: Vec<_> = p.problems().iter().map(|p| p.key).collect();
-        assert_eq!(keys, ["usage_floor_percent", "inodes_floor_percent", "scan_deadline_s", "tmp_min_age_s", "limits.tmp_roots", "limits.tmp_roots"]);
+        assert_eq!(
+            keys,
+            ["usage_floor_percent", "inodes_floor_percent", "scan_deadline_s", "tmp_min_age_s", "limits.tmp_roots", "limits.tmp_roots"]
+        );
     }
 }

@@ -1,54 +1,20 @@
 //! The two books: what was acknowledged survives, nothing is doubled, damage is found, and no room means no act.
 
+mod damage;
+mod full_disk;
+mod killed;
+mod nouns;
+mod retention;
+#[path = "../support/mod.rs"]
+mod support;
+
 use byteport::guard::PastAct;
-use byteport::model::{
-    Body, BootId, Bytes, Effect, EffectState, HostPath, IncidentId, IntentId, Now, Outcome, Phase, Recorded, Refusal, RefusalReason,
-    RunbookId, StepKind, Subject,
-};
+use byteport::model::{Body, BootId, Bytes, Now, Outcome, Refusal, RefusalReason, RunbookId};
 use byteport::record::{Ledger, RecordError, Store};
 use byteport::wire::actuator::IntentOutcome;
 use byteport::wire::local::Pause;
 
-fn at(second: i64) -> Now {
-    Now {
-        wall: jiff::Timestamp::from_second(1_790_000_000 + second).unwrap(),
-        boot: BootId("boot-a".into()),
-        uptime_s: 100.25 + second as f64,
-    }
-}
-
-fn incident(n: u64) -> IncidentId {
-    IncidentId(format!("disk-261121-215506-{n:04x}"))
-}
-
-fn act(n: u64) -> PastAct {
-    let incident = incident(n);
-    PastAct {
-        intent: IntentId::new(&incident, 1, 1),
-        incident,
-        runbook: RunbookId::new("disk"),
-        subject: Subject::Filesystem { mount: HostPath::from_bytes(*b"/srv/a\nb\xff"), device: 7 },
-        kind: StepKind::RotatedLogs,
-        at: at(n as i64),
-        files: 10,
-        bytes: Bytes(1000),
-    }
-}
-
-fn effect(done: u64) -> Effect {
-    Effect {
-        state: EffectState::Done,
-        freed: Bytes(done * 100),
-        available_delta: Some(-3),
-        inodes: done,
-        done,
-        skipped: Default::default(),
-        examples: vec![],
-        started: at(1),
-        ended: at(2),
-        notes: vec!["gzip ratio 11.2".into()],
-    }
-}
+use nouns::{act, at, closed, effect, evidence, incident, intent, opened};
 
 #[test]
 fn an_intent_is_begun_once_and_its_figures_become_real() {
@@ -103,25 +69,6 @@ proptest::proptest! {
         let text = serde_json::to_string(&x).unwrap();
         proptest::prop_assert_eq!(serde_json::from_str::<f64>(&text).unwrap().to_bits(), x.to_bits());
     }
-}
-
-fn opened() -> Body {
-    Body::Opened { runbook: RunbookId::new("disk"), subject: act(1).subject, signals: vec![] }
-}
-
-fn intent(n: u64) -> Body {
-    let act = act(n);
-    Body::Intent { intent: act.intent, round: 1, step: 1, kind: act.kind, subject: act.subject, files: act.files, bytes: act.bytes.0 }
-}
-
-fn evidence(size: usize) -> Body {
-    let recorded =
-        Recorded { runbook: RunbookId::new("disk"), schema: 1, at: at(1), body: serde_json::json!({"pad": "x".repeat(size), "x": 0.1}) };
-    Body::Evidence { phase: Phase::Diagnosis { round: 1 }, recorded }
-}
-
-fn closed() -> Body {
-    Body::Closed { outcome: Outcome::Healed, summary: "80.0 % again".into() }
 }
 
 #[test]

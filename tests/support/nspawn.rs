@@ -4,6 +4,7 @@
 //! memory, so that every boot starts from the same files, runs one script to its end and powers off. The container has no
 //! network and cannot set the clock: the clock has no namespace, it would be that of the machine we run on.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::process::ExitStatusExt;
@@ -71,7 +72,7 @@ pub struct Told {
     pub status: i32,
     pub stdout: String,
     pub stderr: String,
-    share: tempfile::TempDir,
+    files: BTreeMap<String, String>,
 }
 
 impl Machine {
@@ -132,7 +133,9 @@ impl Machine {
             let why = if ended { "powered off without an exit status" } else { "was ended at its deadline" };
             panic!("the container {why}\n-- stdout\n{stdout}\n-- stderr\n{stderr}\n-- console\n{}", read(console));
         };
-        Told { status, stdout, stderr, share }
+        let files = fs::read_dir(&out).expect("out").map(|e| e.expect("out").path());
+        let files = files.map(|p| (p.file_name().unwrap_or_default().to_string_lossy().into_owned(), read(p))).collect();
+        Told { status, stdout, stderr, files }
     }
 }
 
@@ -162,8 +165,8 @@ impl Boot {
 
 impl Told {
     /// What the script wrote to `/harness/out/NAME`.
-    pub fn file(&self, name: &str) -> Option<String> {
-        fs::read(self.share.path().join("out").join(name)).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    pub fn file(&self, name: &str) -> Option<&str> {
+        self.files.get(name).map(String::as_str)
     }
 
     /// # Panics

@@ -26,8 +26,9 @@ echo $? >"$out/status.code"
 systemd-analyze security --no-pager byteport-agent.service byteport-actuator.service >"$out/security" 2>&1
 grep -E '^(Uid|Gid|Groups|Cap|NoNewPrivs|Seccomp)' "/proc/$(systemctl show -P MainPID byteport-agent)/status" >"$out/rights"
 stat -c '%n %A %U:%G' /run/byteport /run/byteport/* /var/lib/byteport >"$out/places"
-# Everybody may ask, through the socket, what the agent sees.
-setpriv --reuid=nobody --regid=nogroup --clear-groups byteportctl status >"$out/status.nobody" 2>&1
+# Who may ask, through the socket, what the agent sees.
+setpriv --reuid=nobody --regid=nogroup --groups=byteport byteportctl status >"$out/status.member" 2>&1
+setpriv --reuid=nobody --regid=nogroup --clear-groups byteportctl status >"$out/status.stranger" 2>&1
 journalctl -t byteport-agent -o json --no-pager >"$out/journal.json"
 
 for id in $(cat /harness/ids); do

@@ -8,7 +8,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::time::Duration;
 
+use support::loops::LoopDisk;
 use support::nspawn::{Boot, Machine, Told};
 use support::{is_root, missing, on_path, output};
 
@@ -181,9 +183,11 @@ fn only_the_agents_user_reaches_the_actuator_and_even_it_cannot_replace_its_sock
 }
 
 #[test]
-fn everybody_may_ask_what_the_agent_sees() {
+fn the_agents_group_may_ask_what_it_sees_and_others_are_told_how() {
     let Some(life) = life() else { return };
-    assert!(told(life, "status.nobody").contains("observe"), "{}", told(life, "status.nobody"));
+    let (member, stranger) = (told(life, "status.member"), told(life, "status.stranger"));
+    assert!(member.contains("observe"), "{member}");
+    assert!(!stranger.contains("observe") && stranger.contains("byteport"), "{stranger}");
 }
 
 #[test]
@@ -307,6 +311,51 @@ fn the_rpms_scriptlets_keep_to_the_presets() {
     assert_ne!(unit(&state("upgraded"), "byteport-agent").2, unit(&state("started"), "byteport-agent").2, "not restarted");
     assert!(matches!(unit(&state("upgraded"), "byteport-actuator"), ("disabled", "inactive", _)), "{}", state("upgraded"));
     assert!(matches!(unit(&state("stopping"), "byteport-agent"), ("disabled", "inactive", _)), "{}", state("stopping"));
+}
+
+#[test]
+fn an_opted_in_mount_is_healed_and_the_journal_tells_the_story() {
+    let (Some(packages), Some(machine)) = (packages(), Machine::ready()) else { return };
+    let tree = tempfile::tempdir().expect("temp dir");
+    let file = |name: &str, mib: usize| {
+        let path = tree.path().join(name);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("folder");
+        fs::write(path, vec![b'x'; mib << 20]).expect("file");
+    };
+    let old = ["log/app.1.gz", "log/app.2.gz", "log/app.3.gz", "tmp/left-over"];
+    old.iter().for_each(|name| file(name, 10));
+    file("data/orders", 20);
+    let Some(disk) = LoopDisk::ext4(128 << 20, &["-d", tree.path().to_str().expect("UTF-8")]) else { return };
+    disk.age(&old.map(|name| format!("/{name}")), 30);
+    let (device, live) = (packages.scratch.path().join("device"), packages.scratch.path().join("live"));
+    fs::write(&device, disk.device.to_str().expect("UTF-8")).expect("device");
+    fs::write(&live, vec![b'y'; 46 << 20]).expect("live");
+    let boot = Boot::of(include_str!("heal.sh")).with(&packages.deb, "old.deb").with(device, "device").with(live, "live");
+    let told = machine.boot(&boot.with_device(&disk.device).within(Duration::from_secs(300)));
+    told.succeeded();
+    let file = |name: &str| told.file(name).unwrap_or_else(|| panic!("nothing about {name}\n{}", told.stderr));
+    let percent = |name: &str| file(name).parse::<u32>().unwrap_or_else(|e| panic!("{name}: {e}"));
+    let incidents: serde_json::Value = serde_json::from_str(file("incidents.json")).expect("JSON");
+    assert_eq!(incidents[0]["outcome"], "healed", "{}\n{}", file("postmortem.md"), file("story"));
+    assert!(percent("full") >= 95 && percent("after") < 80, "{} -> {} -> {}", file("before"), file("full"), file("after"));
+    assert_eq!(file("failed"), "");
+
+    let story: Vec<serde_json::Value> = file("story.json").lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
+    let ids: Vec<&str> = story.iter().filter_map(|e| e["MESSAGE_ID"].as_str()).map(|id| &id[28..]).collect();
+    // Opened, diagnosed, begun, done, verified, closed: in this order, whatever lies between.
+    let mut rest = ids.iter();
+    for wanted in ["c001", "c002", "c004", "c005", "c006", "c008"] {
+        assert!(rest.any(|id| *id == wanted), "{wanted} is missing or too early in {ids:?}\n{}", file("story"));
+    }
+    for entry in &story {
+        assert_eq!(entry["BYTEPORT_RUNBOOK"], "disk", "{entry}");
+        assert_eq!(entry["_SYSTEMD_UNIT"], "byteport-agent.service", "{entry}");
+    }
+    assert!(story.iter().any(|e| e["BYTEPORT_OUTCOME"] == "healed"), "{}", file("story"));
+    assert!(story.iter().any(|e| e["BYTEPORT_STEP"].is_string()), "{}", file("story"));
+    assert!(file("story").contains("The postmortem, for a ticket"), "no word of the catalog in {}", file("story"));
+    assert!(file("postmortem.md").contains("/srv/data"), "{}", file("postmortem.md"));
+    assert_eq!(file("replay.code").trim(), "0", "{}", file("replay"));
 }
 
 #[test]

@@ -6,16 +6,25 @@ use std::process::Command;
 
 use super::{is_root, missing, output};
 
-/// Held while a loop device is in use, by all test processes of this machine in turn.
+/// How many tests may use a loop device at a time; most kernels start with eight devices.
+const SLOTS: usize = 6;
+
+/// Held while a loop device is in use, so that all test processes of this machine together stay within what there is.
 #[derive(Debug)]
 pub struct LoopLock(#[expect(dead_code, reason = "the lock lives as long as the open file")] File);
 
-/// Waits until no other test uses loop devices.
+/// Waits until a loop device may be taken.
 pub fn loop_lock() -> LoopLock {
-    let path = std::env::temp_dir().join("byteport-tests-loop.lock");
-    let file = OpenOptions::new().create(true).append(true).open(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    file.lock().unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    LoopLock(file)
+    loop {
+        for slot in 0..SLOTS {
+            let path = std::env::temp_dir().join(format!("byteport-tests-loop-{slot}.lock"));
+            let file = OpenOptions::new().create(true).append(true).open(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+            if file.try_lock().is_ok() {
+                return LoopLock(file);
+            }
+        }
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
 }
 
 /// A loop device over an image of its own. Detached when dropped.
@@ -40,6 +49,27 @@ impl LoopDisk {
         output(Command::new("mkfs.ext4").args(["-q", "-F"]).args(mkfs).arg(&*image));
         let device = output(Command::new("losetup").args(["-f", "--show"]).arg(&*image)).trim().into();
         Some(LoopDisk { device, mounted: None, _image: image, _lock: lock })
+    }
+
+    /// Sets access, change and modification time of these files (paths on the filesystem) to `days` ago. The change time cannot be
+    /// set from above, so this is done to the image, while it is not mounted.
+    pub fn age(&self, files: &[String], days: i64) {
+        assert!(self.mounted.is_none(), "unmount first");
+        let then = (jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24 * days)).as_second();
+        let mut script = String::new();
+        for file in files {
+            for field in ["atime", "ctime", "mtime"] {
+                script.push_str(&format!("set_inode_field \"{file}\" {field} @{then}\n"));
+            }
+        }
+        let mut commands = tempfile::NamedTempFile::new().expect("temp file");
+        std::io::Write::write_all(&mut commands, script.as_bytes()).expect("temp file");
+        output(Command::new("debugfs").arg("-w").arg("-f").arg(commands.path()).arg(&self.device));
+    }
+
+    pub fn unmount(&mut self) {
+        let at = self.mounted.take().expect("is mounted");
+        output(Command::new("umount").arg(at));
     }
 
     /// Mounts it; unmounted when dropped. Use a directory in a temp dir, best in a mount namespace of your own.

@@ -69,7 +69,7 @@ pub struct StateFolder {
 pub fn read_readiness(root: &Path, state_dir: &Path) -> Read<Readiness> {
     let root = Root::open(root)?;
     Ok(Readiness {
-        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        host: host_name(),
         pressure: ["cpu", "memory", "io"].map(|what| (what, Observed::from(read_pressure_file(&root, what)))).to_vec(),
         cgroup: read_cgroup(&root).into(),
         journald: is_there(&root, "/run/systemd/journal/socket", FileType::Socket).into(),
@@ -80,6 +80,11 @@ pub fn read_readiness(root: &Path, state_dir: &Path) -> Read<Readiness> {
         agent_uid: root.read("/etc/passwd").map(|bytes| parse_uid(&bytes, "byteport")).into(),
         state: read_state(&root, &HostPath::from(state_dir)).into(),
     })
+}
+
+/// As the kernel has it.
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 fn read_pressure_file(root: &Root, what: &str) -> Read<()> {

@@ -26,7 +26,7 @@ use crate::model::{Now, Observed};
 const APPLICATION: i64 = 0x4250_5254;
 const FORMAT: i64 = 1;
 
-type Hash = [u8; 32];
+pub(super) type Hash = [u8; 32];
 
 /// One row, as the fold at opening and readers see it. `body` is `None` once it was dropped.
 #[derive(Debug)]
@@ -312,17 +312,8 @@ impl Chain {
     /// # Errors
     /// `Damaged` when a body is not what was written.
     pub(super) fn rows_of(&self, incident: &str) -> Result<Vec<Row>, RecordError> {
-        let read = || -> rusqlite::Result<Vec<(Row, Hash)>> {
-            let mut rows = self.conn.prepare("SELECT seq, kind, at, body, body_hash FROM chain WHERE incident = ?1 ORDER BY seq")?;
-            let rows = rows.query_map([incident], |r| {
-                let (seq, at): (i64, String) = (r.get(0)?, r.get(2)?);
-                let at = serde_json::from_str(&at).unwrap_or(None);
-                Ok((Row { seq: seq.cast_unsigned(), incident: incident.to_owned(), kind: r.get(1)?, at, body: r.get(3)? }, r.get(4)?))
-            })?;
-            rows.collect()
-        };
         let mut rows = Vec::new();
-        for (row, hash) in read().map_err(self.sqlite())? {
+        for (row, hash) in rows_of(&self.conn, incident).map_err(self.sqlite())? {
             if row.body.as_ref().is_some_and(|body| openssl::sha::sha256(body.as_bytes()) != hash) {
                 return Err(self.damaged(format!("the body of row {} is not what was written", row.seq)));
             }
@@ -346,6 +337,17 @@ impl Chain {
     pub(super) fn sqlite(&self) -> impl Fn(rusqlite::Error) -> RecordError + '_ {
         |source| RecordError::Sqlite { file: self.file.clone(), source }
     }
+}
+
+/// The rows of one incident, oldest first, each with the hash that its body must have.
+pub(super) fn rows_of(conn: &Connection, incident: &str) -> rusqlite::Result<Vec<(Row, Hash)>> {
+    let mut rows = conn.prepare("SELECT seq, kind, at, body, body_hash FROM chain WHERE incident = ?1 ORDER BY seq")?;
+    let rows = rows.query_map([incident], |r| {
+        let (seq, at): (i64, String) = (r.get(0)?, r.get(2)?);
+        let at = serde_json::from_str(&at).unwrap_or(None);
+        Ok((Row { seq: seq.cast_unsigned(), incident: incident.to_owned(), kind: r.get(1)?, at, body: r.get(3)? }, r.get(4)?))
+    })?;
+    rows.collect()
 }
 
 fn untrusted(file: &Path, anew: &StartedAnew) -> String {
@@ -472,7 +474,7 @@ fn no_room(file: &Path, e: RecordError) -> RecordError {
     }
 }
 
-struct Verified<F> {
+pub(super) struct Verified<F> {
     head: Head,
     fold: F,
     started_anew: Option<StartedAnew>,
@@ -503,7 +505,7 @@ fn open_verified<F: Fold>(file: &Path) -> Result<(Connection, Verified<F>), Reco
 }
 
 /// The outer result is SQLite's, the inner one what the rows themselves say.
-fn verify<F: Fold>(conn: &Connection) -> rusqlite::Result<Result<Verified<F>, String>> {
+pub(super) fn verify<F: Fold>(conn: &Connection) -> rusqlite::Result<Result<Verified<F>, String>> {
     let (base, base_hash, head_seq, head_hash) = conn.query_row("SELECT base_seq, base_hash, head_seq, head_hash FROM meta", [], |r| {
         Ok((r.get::<_, i64>(0)?.cast_unsigned(), r.get::<_, Hash>(1)?, r.get::<_, i64>(2)?.cast_unsigned(), r.get::<_, Hash>(3)?))
     })?;

@@ -171,6 +171,16 @@ impl Index {
     }
 }
 
+/// A row as the entry that it was written from.
+pub(super) fn entry(row: Row, incident: &IncidentId) -> Result<Entry, String> {
+    let body = match row.body {
+        Some(body) => serde_json::from_str(&body).map_err(|e| format!("row {}: {e}", row.seq))?,
+        None => Body::Note { text: format!("the {} of this moment was dropped to keep the record small", row.kind) },
+    };
+    let at = row.at.ok_or_else(|| format!("row {} has no time", row.seq))?;
+    Ok(Entry { seq: row.seq, incident: incident.clone(), at, body })
+}
+
 impl Store {
     /// Opens `dir/record.db`, or begins one. 256 MiB are kept, and 100 incidents whatever they take.
     ///
@@ -247,15 +257,7 @@ impl Store {
         if rows.is_empty() {
             return Err(RecordError::NoIncident(incident.0.clone()));
         }
-        let entry = |row: Row| {
-            let body = match row.body {
-                Some(body) => serde_json::from_str(&body).map_err(|e| self.chain.damaged(format!("row {}: {e}", row.seq)))?,
-                None => Body::Note { text: format!("the {} of this moment was dropped to keep the record small", row.kind) },
-            };
-            let at = row.at.ok_or_else(|| self.chain.damaged(format!("row {} has no time", row.seq)))?;
-            Ok(Entry { seq: row.seq, incident: incident.clone(), at, body })
-        };
-        rows.into_iter().map(entry).collect()
+        rows.into_iter().map(|row| entry(row, incident).map_err(|why| self.chain.damaged(why))).collect()
     }
 
     /// The newest incidents first.

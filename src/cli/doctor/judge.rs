@@ -127,7 +127,7 @@ fn state(dir: &Path, state: &Observed<Option<StateFolder>>, agent_uid: &Observed
     let folder = match state {
         Observed::Unavailable { why } => return unknown(what, why),
         Observed::Value { value: None, .. } => {
-            return fail(what, "does not exist", "systemctl start byteport-agent makes it (StateDirectory=)");
+            return fail(what, format!("{} does not exist", dir.display()), "systemctl start byteport-agent makes it (StateDirectory=)");
         }
         Observed::Value { value: Some(folder), .. } => folder,
     };

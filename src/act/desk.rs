@@ -13,7 +13,8 @@ use super::{holder, images, volume};
 use crate::guard::{self, Asked, Circumstances, Holds, Mode, PastAct, Policy};
 use crate::host::ReadHost;
 use crate::model::{
-    Answer, Bytes, Confidence, Effect, EffectState, IntentId, Observed, Query, Refusal, RefusalReason as Why, RunbookId, StepKind, Subject,
+    Answer, Bytes, Confidence, Effect, EffectState, IntentId, Now, Observed, Query, Refusal, RefusalReason as Why, RunbookId, StepKind,
+    Subject,
 };
 use crate::record::Ledger;
 use crate::wire::actuator::{Ask, Hello, IntentOutcome, Perform, Request, Response, VERSION};
@@ -53,6 +54,7 @@ pub(super) struct Desk {
     settings: Settings,
     root: OwnedFd,
     host: Arc<dyn ReadHost>,
+    started: Now,
     ledger: Mutex<Ledger>,
     /// The intent that is being carried out: one at a time.
     busy: Mutex<Option<IntentId>>,
@@ -79,7 +81,15 @@ impl Desk {
         }
         use rustix::fs::{Mode as Bits, OFlags};
         let root = rustix::fs::open(&settings.root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Bits::empty())?;
-        Ok(Self { settings, root, host, ledger: Mutex::new(ledger), busy: Mutex::new(None), counts: Counts::default() })
+        Ok(Self {
+            settings,
+            root,
+            started: host.now(),
+            host,
+            ledger: Mutex::new(ledger),
+            busy: Mutex::new(None),
+            counts: Counts::default(),
+        })
     }
 
     pub fn agent_uid(&self) -> u32 {
@@ -279,6 +289,7 @@ impl Desk {
             root_path: &self.settings.root,
             docker_socket: &self.settings.docker_socket,
             host: self.host.as_ref(),
+            started: &self.started,
             deadline: Instant::now() + Duration::from_secs(deadline_s).min(LONGEST),
             bytes_left: bytes_left.0,
             asker_gone: asker.gone,

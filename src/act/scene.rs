@@ -21,6 +21,8 @@ pub struct Scene<'a> {
     pub root_path: &'a Path,
     pub docker_socket: &'a Path,
     pub host: &'a dyn ReadHost,
+    /// When this program began: what the wall clock has gained on the boot clock since does not age a file.
+    pub started: &'a Now,
     /// When to stop at the next safe point.
     pub deadline: Instant,
     /// What is left of the run's cap.
@@ -64,9 +66,9 @@ impl Scene<'_> {
         self.host.now()
     }
 
-    /// The wall clock, for ages. One reading serves a whole step: files only get older.
+    /// For ages: the wall clock, as far as the boot clock bears it out. One reading serves a whole step: files only get older.
     pub(super) fn now_ns(&self) -> i64 {
-        i64::try_from(self.host.now().wall.as_nanosecond()).unwrap_or(i64::MIN)
+        i64::try_from(self.host.now().wall_at_most_since(self.started).as_nanosecond()).unwrap_or(i64::MIN)
     }
 
     pub(super) fn left(&self) -> Duration {

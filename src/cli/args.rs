@@ -191,6 +191,9 @@ pub struct Agent {
     /// Take one full sample, print the exposition and exit
     #[arg(long)]
     pub once: bool,
+    /// Accept the empty record that was begun where a damaged one was set aside, and exit; stop the agent first
+    #[arg(long, conflicts_with = "once")]
+    pub trust_new_record: bool,
 }
 
 /// Carry out the agent's steps within the host's own policy; the only program of BytePort that changes anything

@@ -8,7 +8,7 @@ use crate::model::{BootId, FsSample, HostPath, Observed, Percent, Sample};
 /// The last [`History::WINDOW_S`] seconds, in at most `MAX_FILESYSTEMS * MAX_READINGS` readings of 24 bytes.
 ///
 /// Everything is measured on the boot clock: a wall clock that jumps changes nothing, another boot starts from nothing.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct History {
     boot: Option<BootId>,
     /// Boot-clock seconds of the newest sample.
@@ -17,7 +17,7 @@ pub struct History {
     disks: BTreeMap<String, DiskHistory>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct FsHistory {
     readings: VecDeque<Reading>,
     /// It was writable at some time since it was mounted.
@@ -28,7 +28,7 @@ struct FsHistory {
 }
 
 /// The counter's last move: busy milliseconds at two moments.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct DiskHistory {
     older: Option<(f64, u64)>,
     newer: (f64, u64),

@@ -1,1 +1,16 @@
-//! Under construction.
+//! The loop's second half: from a routed signal to a closed incident.
+//!
+//! [`episode`] decides (pure); [`driver`] does what it says and tells it what came of it.
+
+pub mod dialogue;
+pub mod episode;
+
+mod driver;
+mod http;
+mod local;
+mod recovery;
+mod shared;
+mod tasks;
+mod views;
+
+pub use driver::{DriverError, once, run, trust_new_record};

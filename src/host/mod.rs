@@ -13,6 +13,7 @@ mod live;
 mod mounts;
 mod node;
 mod pattern;
+mod peers;
 mod pkg;
 mod procs;
 mod psi;
@@ -28,6 +29,7 @@ mod writers;
 
 pub use facts::{Cgroups, HostFacts, facts};
 pub use live::LiveHost;
+pub use peers::{in_group, random_u16, user_name};
 
 use std::time::Duration;
 

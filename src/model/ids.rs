@@ -53,6 +53,11 @@ impl IntentId {
     pub fn new(incident: &IncidentId, round: u32, step: u32) -> Self {
         Self(format!("{incident}/{round}.{step}"))
     }
+
+    /// The step it was made for, counted from 1; 0 when the text is not ours.
+    pub fn step(&self) -> u32 {
+        self.0.rsplit_once('.').and_then(|(_, step)| step.parse().ok()).unwrap_or(0)
+    }
 }
 
 impl fmt::Display for IntentId {

@@ -38,6 +38,15 @@ impl Now {
         Seconds(certain.max(0.0))
     }
 
+    /// The wall clock, but never further on than the boot clock has run since `started`: what file ages are counted from.
+    /// A wall clock that somebody sets forward makes no file old; one that is set right after a late start makes them younger only.
+    pub fn wall_at_most_since(&self, started: &Now) -> jiff::Timestamp {
+        match self.steady_since(started) {
+            Some(ran) => self.wall.min(started.wall.saturating_add(jiff::SignedDuration::from_secs_f64(ran)).unwrap_or(self.wall)),
+            None => self.wall,
+        }
+    }
+
     /// Seconds that may have passed at most: what a deadline or a rate over time must assume.
     pub fn at_most_since(&self, then: &Now) -> Seconds {
         let wall = (self.wall.as_millisecond() - then.wall.as_millisecond()) as f64 / 1000.0;
@@ -111,6 +120,13 @@ mod tests {
     #[test]
     fn a_wall_clock_set_back_only_lengthens_one() {
         assert_eq!(at(1_000_000 - 7200, "a", 90_000.0).proven_since(&at(1_000_000, "a", 100.0)), Seconds(0.0));
+    }
+
+    #[test]
+    fn a_wall_clock_set_forward_makes_no_file_old() {
+        let started = at(1_000_000, "a", 100.0);
+        assert_eq!(at(1_000_000 + 7200 + 60, "a", 160.0).wall_at_most_since(&started).as_second(), 1_000_060);
+        assert_eq!(at(1_000_000 - 7200, "a", 160.0).wall_at_most_since(&started).as_second(), 1_000_000 - 7200);
     }
 
     #[test]

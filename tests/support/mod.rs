@@ -1,6 +1,7 @@
 //! What tests need of a real host: loop devices and booted containers. Everything made here is taken away when dropped.
 #![allow(dead_code, reason = "every test binary uses its own part of this")]
 
+pub mod healing;
 pub mod loops;
 pub mod nspawn;
 

@@ -1,0 +1,267 @@
+//! The tokio shell around the loop: samples come in, signals are routed, episodes run, configuration is reloaded.
+//! It holds no policy: what to do is said by [`super::episode`], whether it may be done by `guard`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use super::dialogue::{Command, Event, Timing};
+use super::episode::Episode;
+use super::shared::{Shared, lock};
+use super::{http, local, recovery, tasks};
+use crate::act::client::Client;
+use crate::detect::Detector;
+use crate::host::{Clock, LiveHost, ReadHost};
+use crate::model::{IncidentId, Now, RunbookId, Sample, Subject};
+use crate::record::Store;
+use crate::route::{Routed, Router};
+use crate::runbooks;
+use crate::sense::Sampler;
+use crate::{config, events};
+
+/// Why the agent did not start, or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n\n"))]
+    Config(Vec<config::Problem>),
+    #[error("the host cannot be read: {0}")]
+    Host(#[from] crate::host::ReadError),
+    #[error("the record cannot be opened: {0}")]
+    Record(#[from] crate::record::RecordError),
+    #[error("{what}: {source}")]
+    Io { what: String, source: std::io::Error },
+}
+
+/// Signals that stay raised get another episode after this: what was refused then may be allowed by now.
+const LOOK_AGAIN: Duration = Duration::from_secs(6 * 3600);
+
+/// One full sample, as the exposition would show it.
+///
+/// # Errors
+/// When the configuration or the host cannot be read.
+pub fn once(config_path: &Path, root: &Path) -> Result<String, DriverError> {
+    let loaded = load(config_path)?;
+    let host: Arc<dyn ReadHost> = Arc::new(LiveHost::new(root, None, loaded.config.node_url.clone())?);
+    let mut sampler = Sampler::new(host);
+    let sample = sampler.sample();
+    let metrics = crate::metrics::Metrics::new(env!("CARGO_PKG_VERSION"));
+    metrics.sample(&sample, &[], &sampler.stuck());
+    Ok(metrics.render())
+}
+
+/// A person accepts that what was done before is not known any more: caps and cooldowns begin anew.
+///
+/// # Errors
+/// When the record cannot be opened (a running agent has it) or written.
+pub fn trust_new_record(config_path: &Path) -> Result<(), DriverError> {
+    let config = load(config_path)?.config;
+    let host = LiveHost::new(Path::new("/"), None, None)?;
+    let now = host.now();
+    let (mut store, _) = Store::open(&config.state_dir, &now)?;
+    Ok(store.trust(&crate::host::user_name(rustix::process::getuid().as_raw()), &now)?)
+}
+
+fn environment(key: &str) -> Option<String> {
+    std::env::var_os(key).map(|value| value.to_string_lossy().into_owned())
+}
+
+fn load(path: &Path) -> Result<config::Loaded<config::Agent>, DriverError> {
+    config::load_agent(path, &environment).map_err(DriverError::Config)
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When it cannot start: bad configuration, no state folder, a socket that is taken.
+pub async fn run(config_path: &Path, root: &Path) -> Result<(), DriverError> {
+    let loaded = load(config_path)?;
+    let config = Arc::new(loaded.config.clone());
+    events::init_log(config.log_level);
+    for note in &loaded.notes {
+        tracing::warn!("configuration: {note}");
+    }
+    let client = Client::new(&config.actuator_socket);
+    let host: Arc<dyn ReadHost> = Arc::new(LiveHost::new(root, Some(Arc::new(client.clone())), config.node_url.clone())?);
+    let (store, report) = Store::open(&config.state_dir, &host.now())?;
+    if let Some((kept, why)) = &report.set_aside {
+        tracing::error!("the record was damaged ({why}); it is kept as {}", kept.display());
+    }
+    if let Some(why) = &report.untrusted {
+        tracing::error!("nothing will be done to this host: {why}");
+    }
+    let shared = Arc::new(Shared::new(host.clone(), client, loaded, store));
+
+    let io = |what: &str| {
+        let what = what.to_owned();
+        move |source| DriverError::Io { what, source }
+    };
+    let tcp = tokio::net::TcpListener::bind(config.listen).await.map_err(io(&format!("cannot listen on {}", config.listen)))?;
+    let unix = local::bind(&config.socket).map_err(io(&format!("cannot listen on {}", config.socket.display())))?;
+    tokio::spawn(tasks::serve_http(tcp, http::router(shared.clone())));
+    tokio::spawn(local::serve(unix, shared.clone()));
+
+    let mut samples = tasks::start_sampler(&shared);
+    let mut watch = config::Watch::new(config_path).map_err(io("the configuration cannot be watched"))?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(io("SIGHUP"))?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(io("SIGTERM"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(io("SIGINT"))?;
+
+    let mut engine = Driver {
+        shared: shared.clone(),
+        detector: Detector::sampling_every(config.sample_interval.0),
+        router: Router::default(),
+        looked_again: shared.started.clone(),
+        episodes: BTreeMap::new(),
+        tasks: tokio::task::JoinSet::new(),
+    };
+    engine.take_up_open_incidents();
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        "started: sampling every {}, metrics on {}, byteportctl on {}",
+        config.sample_interval,
+        config.listen,
+        config.socket.display()
+    );
+    tasks::ready();
+
+    loop {
+        tokio::select! {
+            sample = samples.recv() => match sample {
+                Some(sample) => engine.on_sample(sample),
+                None => return Err(DriverError::Io { what: "the sampler ended".into(), source: std::io::Error::other("its thread is gone") }),
+            },
+            _ = hangup.recv() => engine.reload(),
+            Some(()) = watch.changes.recv() => engine.reload(),
+            Some(finished) = engine.tasks.join_next() => engine.finished(finished),
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    // Episodes are cut where they stand: what is open in the record is taken up by the next start, as after a crash.
+    tasks::stopping();
+    tracing::info!("stopping; {} open episodes are taken up again at the next start", engine.episodes.len());
+    drop(std::fs::remove_file(&config.socket));
+    Ok(())
+}
+
+type Key = (RunbookId, Subject);
+
+struct Driver {
+    shared: Arc<Shared>,
+    detector: Detector,
+    router: Router,
+    /// When signals that stay raised were last looked at again.
+    looked_again: Now,
+    /// Running episodes, and where to tell them of signals.
+    episodes: BTreeMap<Key, mpsc::UnboundedSender<Event>>,
+    tasks: tokio::task::JoinSet<Key>,
+}
+
+impl Driver {
+    fn on_sample(&mut self, sample: Sample) {
+        let now = sample.at.clone();
+        let mut conditions = Vec::new();
+        {
+            let mut history = lock(&self.shared.history);
+            history.push(&sample);
+            for entry in runbooks::ALL {
+                match (entry.conditions)(&sample, &history, &self.shared.params(&entry.id)) {
+                    Ok(found) => conditions.extend(found),
+                    Err(e) => tracing::error!("runbook {}: its parameters cannot be read: {e}", entry.id),
+                }
+            }
+        }
+        let changes = self.detector.update(conditions, &now);
+        let raised: Vec<_> = self.detector.raised().cloned().collect();
+        let mut routed = self.router.route(changes, &sample);
+        {
+            let mut seen = lock(&self.shared.seen);
+            self.shared.metrics.sample(&sample, &raised, &seen.stuck);
+            seen.sample = Some(sample);
+            seen.raised = raised;
+        }
+        self.shared.metrics.record_bytes(lock(&self.shared.store).state_bytes());
+        if self.shared.take_look_again() || now.proven_since(&self.looked_again).0 >= LOOK_AGAIN.as_secs_f64() {
+            self.looked_again = now.clone();
+            routed.extend(self.router.afresh());
+        }
+        for step in routed {
+            self.follow(step, &now);
+        }
+        tasks::alive();
+    }
+
+    fn follow(&mut self, routed: Routed, now: &Now) {
+        match routed {
+            Routed::Open { runbook, subject, signals } => {
+                let Some(entry) = runbooks::find(&runbook) else { return };
+                let id = IncidentId::new(&runbook, now.wall, crate::host::random_u16());
+                let episode = Episode::new(id, entry, subject.clone(), signals, self.shared.params(&runbook), Timing::default());
+                self.start((runbook, subject), episode, None);
+            }
+            Routed::Signals { runbook, subject, signals } => {
+                // An episode that has just ended no longer listens; its end reaches the router by itself.
+                if let Some(episode) = self.episodes.get(&(runbook, subject)) {
+                    drop(episode.send(Event::Signals(signals)));
+                }
+            }
+            Routed::Unanswered(signal) => tracing::warn!("{} on {}: no runbook answers it: {}", signal.kind, signal.subject, signal.detail),
+        }
+    }
+
+    fn start(&mut self, key: Key, episode: Episode, first: Option<Vec<Command>>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.episodes.insert(key.clone(), sender);
+        let shared = self.shared.clone();
+        self.tasks.spawn(async move {
+            tasks::run_episode(shared, episode, receiver, first).await;
+            key
+        });
+    }
+
+    fn ended(&mut self, key: &Key) {
+        self.episodes.remove(key);
+        self.router.closed(&key.0, &key.1);
+    }
+
+    fn finished(&mut self, finished: Result<Key, tokio::task::JoinError>) {
+        match finished {
+            Ok(key) => self.ended(&key),
+            Err(e) => {
+                tracing::error!("an episode ended by a defect: {e}");
+                // Which one it was is not told: those that no longer listen are over.
+                let dead: Vec<Key> = self.episodes.iter().filter(|(_, sender)| sender.is_closed()).map(|(key, _)| key.clone()).collect();
+                dead.iter().for_each(|key| self.ended(key));
+            }
+        }
+    }
+
+    fn take_up_open_incidents(&mut self) {
+        for cut in recovery::open_episodes(&self.shared, Timing::default()) {
+            let key = (cut.episode.runbook().clone(), cut.episode.subject.clone());
+            self.router.opened(key.0.clone(), key.1.clone(), Vec::new());
+            self.start(key, cut.episode, Some(cut.commands));
+        }
+    }
+
+    fn reload(&mut self) {
+        let mut loaded = lock(&self.shared.loaded);
+        match loaded.reload(&environment) {
+            Ok(()) => {
+                *self.shared.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(loaded.config.clone());
+                *lock(&self.shared.refused_config) = None;
+                self.shared.look_again();
+                tracing::info!("configuration reloaded");
+            }
+            Err(problems) => {
+                let why = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n\n");
+                events::config_refused(&why);
+                *lock(&self.shared.refused_config) = Some(why);
+            }
+        }
+    }
+}

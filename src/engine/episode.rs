@@ -1,0 +1,548 @@
+//! One episode as a pure state machine: `on(Event, now) -> Vec<Command>`.
+//!
+//! It holds no clock, no files, no sockets: a run of it is a list of events, so that a crash is a shorter list and a replay is
+//! the same one. Commands are carried out in their order, and a [`Command::Record`] is durable before the next one starts:
+//! that is the write-ahead rule.
+
+use super::dialogue::{Act, Command, Event, Timing};
+use crate::guard::{self, Asked, Circumstances, Holds, PastAct, Policy};
+use crate::model::{
+    AfterStep, Body, Diagnosis, Effect, Escalation, IncidentId, IntentId, Now, Outcome, Phase, Plan, PlannedStep, Recorded, Refusal,
+    RefusalReason, RunbookId, Seconds, Signal, Subject, Verdict,
+};
+use crate::runbooks::{Depth, Entry};
+use crate::wire::actuator::IntentOutcome;
+
+#[derive(Debug, Clone, PartialEq)]
+enum State {
+    Gathering,
+    /// Waiting for the turn; `step` counts the plan's steps from 0.
+    Turn {
+        step: usize,
+        tries: u32,
+    },
+    /// The pause between two tries.
+    Patience {
+        step: usize,
+        tries: u32,
+    },
+    Acting {
+        step: usize,
+    },
+    /// The actuator was lost; asking what became of the intent.
+    Asking {
+        step: usize,
+        intent: IntentId,
+        tries: u32,
+    },
+    AskPause {
+        step: usize,
+        intent: IntentId,
+        tries: u32,
+    },
+    Looking {
+        step: usize,
+        intent: IntentId,
+    },
+    Verifying {
+        since: Now,
+    },
+    VerifyPause {
+        since: Now,
+    },
+    RefillPause,
+    Refill,
+    Finished,
+}
+
+/// The machine. `decision` is what the current round goes by.
+#[derive(Debug)]
+pub struct Episode {
+    pub id: IncidentId,
+    pub subject: Subject,
+    entry: &'static Entry,
+    params: serde_json::Value,
+    timing: Timing,
+    signals: Vec<Signal>,
+    state: State,
+    round: u32,
+    decision: Option<(Diagnosis, Plan)>,
+    /// Evidence of the round's diagnosis, of the last look, and of the verification.
+    before: Option<Recorded>,
+    last: Option<Recorded>,
+    verified: Option<Recorded>,
+    /// Steps whose effect is known, or that were begun and lost.
+    acted: u32,
+    /// The effect of some intent was never learnt.
+    uncertain: bool,
+    refusals: Vec<Refusal>,
+    escalated: bool,
+}
+
+/// One round of repair, one more if the first did not do.
+const ROUNDS: u32 = 2;
+
+impl Episode {
+    pub fn new(
+        id: IncidentId,
+        entry: &'static Entry,
+        subject: Subject,
+        signals: Vec<Signal>,
+        params: serde_json::Value,
+        timing: Timing,
+    ) -> Self {
+        Self {
+            id,
+            subject,
+            entry,
+            params,
+            timing,
+            signals,
+            state: State::Gathering,
+            round: 1,
+            decision: None,
+            before: None,
+            last: None,
+            verified: None,
+            acted: 0,
+            uncertain: false,
+            refusals: Vec::new(),
+            escalated: false,
+        }
+    }
+
+    /// An episode that a crash cut off: its newest diagnosis, and the intent that was open. It verifies; it repeats nothing.
+    pub fn resume(
+        mut self,
+        round: u32,
+        before: Option<Recorded>,
+        decision: Option<(Diagnosis, Plan)>,
+        open: Option<IntentId>,
+        acted: u32,
+        now: &Now,
+    ) -> (Self, Vec<Command>) {
+        self.round = round.max(1);
+        self.last = before.clone();
+        self.before = before;
+        self.decision = decision;
+        self.acted = acted;
+        let mut commands = vec![note("the agent was stopped in the middle of this episode; it goes on by looking, not by repeating")];
+        match open {
+            Some(intent) => {
+                self.acted += 1;
+                let step = intent.step().saturating_sub(1) as usize;
+                self.state = State::Asking { step, intent: intent.clone(), tries: 0 };
+                commands.push(Command::AskOutcome { intent });
+            }
+            None if acted > 0 => commands.extend(self.start_verify(now)),
+            None => commands.extend(
+                self.close(Outcome::Interrupted, "stopped before anything was done; the signal opens a new episode while it lasts"),
+            ),
+        }
+        (self, commands)
+    }
+
+    pub fn runbook(&self) -> &RunbookId {
+        &self.entry.id
+    }
+
+    pub fn signals(&self) -> &[Signal] {
+        &self.signals
+    }
+
+    pub fn is_finished(&self) -> bool {
+        self.state == State::Finished
+    }
+
+    /// An event that does not fit the state changes nothing: late timers and answers are of no meaning.
+    pub fn on(&mut self, event: Event, now: &Now) -> Vec<Command> {
+        match (self.state.clone(), event) {
+            (State::Finished, _) => Vec::new(),
+            (State::Gathering, Event::Begin) => {
+                let opened = Body::Opened { runbook: self.entry.id.clone(), subject: self.subject.clone(), signals: self.signals.clone() };
+                vec![record(opened), self.gather_round()]
+            }
+            (_, Event::Signals(signals)) => self.signals_changed(signals),
+            (_, Event::NoRecord { why }) => self.no_record(why),
+            (State::Gathering, Event::Gathered(recorded)) => self.decide(recorded, now),
+            (State::Gathering, Event::GatherFailed { why }) => self.escalate_and_close(&format!("the evidence could not be taken: {why}")),
+            (State::Turn { step, tries }, Event::Turn { policy, holds, past }) => self.turn(step, tries, &policy, &holds, &past, now),
+            (State::Patience { step, tries }, Event::Timer) => {
+                self.state = State::Turn { step, tries };
+                vec![Command::AskTurn]
+            }
+            (State::Acting { step }, Event::Performed(effect)) => self.performed(step, effect),
+            (State::Acting { step }, Event::Refused(refusal)) => self.actuator_refused(step, refusal),
+            (State::Acting { step }, Event::Lost { why }) => {
+                let intent = self.intent(step);
+                self.state = State::Asking { step, intent: intent.clone(), tries: 0 };
+                vec![record(Body::EffectUnknown { intent: intent.clone(), why }), Command::AskOutcome { intent }]
+            }
+            (State::Asking { step, intent, tries }, Event::Outcome(answer)) => self.outcome(step, intent, tries, answer, now),
+            (State::AskPause { step, intent, tries }, Event::Timer) => {
+                self.state = State::Asking { step, intent: intent.clone(), tries };
+                vec![Command::AskOutcome { intent }]
+            }
+            (State::Looking { step, intent }, Event::Gathered(recorded)) => self.looked(step, intent, recorded, now),
+            (State::Looking { .. }, Event::GatherFailed { why }) => {
+                let mut commands = vec![note(&format!("the look after the step failed: {why}"))];
+                commands.extend(self.start_verify(now));
+                commands
+            }
+            (State::VerifyPause { since }, Event::Timer) => {
+                self.state = State::Verifying { since };
+                vec![Command::Gather { phase: Phase::Verify, depth: Depth::Quick }]
+            }
+            (State::Verifying { since }, Event::Gathered(recorded)) => self.verify(&since, recorded, now),
+            (State::Verifying { since }, Event::GatherFailed { why }) => self.not_yet(&since, Verdict::Unknown { why }, now),
+            (State::RefillPause, Event::Timer) => {
+                self.state = State::Refill;
+                vec![Command::Gather { phase: Phase::Refill, depth: Depth::Quick }]
+            }
+            (State::Refill, Event::Gathered(recorded)) => self.refill(&recorded),
+            (State::Refill, Event::GatherFailed { why }) => self.failed(Verdict::Unknown { why }),
+            (_, Event::Begin | Event::Gathered(_) | Event::GatherFailed { .. } | Event::Turn { .. } | Event::Performed(_)) => Vec::new(),
+            (_, Event::Refused(_) | Event::Lost { .. } | Event::Outcome(_) | Event::Timer) => Vec::new(),
+        }
+    }
+
+    fn gather_round(&self) -> Command {
+        Command::Gather { phase: Phase::Diagnosis { round: self.round }, depth: Depth::Full }
+    }
+
+    fn intent(&self, step: usize) -> IntentId {
+        IntentId::new(&self.id, self.round, u32::try_from(step).unwrap_or(u32::MAX - 1) + 1)
+    }
+
+    fn signals_changed(&mut self, signals: Vec<Signal>) -> Vec<Command> {
+        let cleared = signals.is_empty();
+        self.signals.clone_from(&signals);
+        let mut commands = vec![record(Body::Signals { signals })];
+        let idle = matches!(self.state, State::Gathering | State::Turn { .. } | State::Patience { .. });
+        if cleared && idle && self.acted == 0 {
+            commands.extend(self.close(Outcome::Cleared, "the signal cleared before anything was done"));
+        }
+        commands
+    }
+
+    fn no_record(&mut self, why: String) -> Vec<Command> {
+        // Whatever was about to be done is not: the intent is not durable. Looking and telling go on.
+        let refusal = Refusal::new(RefusalReason::LedgerUntrusted, why);
+        self.refusals.push(refusal.clone());
+        match self.state {
+            State::Acting { .. } => self.escalate_and_close(&format!("nothing was done: {refusal}")),
+            _ => Vec::new(),
+        }
+    }
+
+    fn decide(&mut self, recorded: Recorded, now: &Now) -> Vec<Command> {
+        let (diagnosis, plan) = match (self.entry.decide)(&recorded, &self.params, now) {
+            Ok(decided) => decided,
+            Err(e) => return self.escalate_and_close(&format!("the evidence could not be decided on ({e}); please keep the bundle")),
+        };
+        self.before = Some(recorded.clone());
+        self.last = Some(recorded);
+        self.decision = Some((diagnosis.clone(), plan.clone()));
+        let empty = plan.steps.is_empty();
+        let person = plan.escalate.is_some();
+        let mut commands =
+            vec![record(Body::Decision { now: now.clone(), params: self.params.clone(), diagnosis: diagnosis.clone(), plan })];
+        match (empty, person) {
+            (true, true) => commands.extend(self.escalate_and_close(&diagnosis.summary)),
+            (true, false) if self.acted > 0 => {
+                commands.extend(self.failed(Verdict::NotResolved { why: "nothing is left that may be done".into() }))
+            }
+            (true, false) => commands.extend(self.close(Outcome::Observed, &format!("{}: nothing to do", diagnosis.summary))),
+            (false, _) => {
+                self.state = State::Turn { step: 0, tries: 0 };
+                commands.push(Command::AskTurn);
+            }
+        }
+        commands
+    }
+
+    fn turn(&mut self, step: usize, tries: u32, policy: &Policy, holds: &Holds, past: &[PastAct], now: &Now) -> Vec<Command> {
+        let Some((diagnosis, plan)) = self.decision.clone() else { return Vec::new() };
+        let Some(planned) = plan.steps.get(step) else { return self.ladder_end(now) };
+        if self.signals.is_empty() && self.acted == 0 {
+            return self.close(Outcome::Cleared, "the signal cleared before anything was done");
+        }
+        let asked = Asked {
+            incident: &self.id,
+            runbook: &self.entry.id,
+            subject: &self.subject,
+            step: &planned.step,
+            confidence: diagnosis.confidence,
+        };
+        match guard::admit(asked, Circumstances { policy, holds, past, now }) {
+            Ok(admitted) => {
+                let intent = self.intent(step);
+                let (files, bytes) = guard::load(&planned.step);
+                let mut commands = Vec::new();
+                if diagnosis.critical && !self.escalated {
+                    commands.extend(self.escalation(&format!("{} - critical, acting now", diagnosis.summary)));
+                }
+                commands.push(record(Body::Intent {
+                    intent: intent.clone(),
+                    round: self.round,
+                    step: u32::try_from(step).unwrap_or(u32::MAX - 1) + 1,
+                    kind: planned.step.kind(),
+                    subject: self.subject.clone(),
+                    files,
+                    bytes: bytes.0,
+                }));
+                commands.push(Command::Act(Box::new(Act {
+                    intent,
+                    admitted,
+                    planned: planned.clone(),
+                    confidence: diagnosis.confidence.get(),
+                })));
+                self.state = State::Acting { step };
+                commands
+            }
+            Err(refusal) if passing(refusal.reason) && tries < self.timing.retries => {
+                let mut commands = if tries == 0 { vec![self.refused(step, planned, &refusal)] } else { Vec::new() };
+                self.state = State::Patience { step, tries: tries + 1 };
+                commands.push(Command::ReleaseTurn);
+                commands.push(Command::Wait(self.timing.retry_every));
+                commands
+            }
+            Err(refusal) => {
+                let mut commands = vec![self.refused(step, planned, &refusal)];
+                commands.extend(self.next(step, now));
+                commands
+            }
+        }
+    }
+
+    fn refused(&mut self, step: usize, planned: &PlannedStep, refusal: &Refusal) -> Command {
+        self.refusals.push(refusal.clone());
+        record(Body::Refused {
+            round: self.round,
+            step: u32::try_from(step).unwrap_or(u32::MAX - 1) + 1,
+            kind: planned.step.kind(),
+            refusal: refusal.clone(),
+        })
+    }
+
+    fn actuator_refused(&mut self, step: usize, refusal: Refusal) -> Vec<Command> {
+        let Some(planned) = self.planned(step) else { return Vec::new() };
+        let mut commands = vec![self.refused(step, &planned, &refusal)];
+        self.state = State::Turn { step: step + 1, tries: 0 };
+        commands.push(Command::AskTurn);
+        commands
+    }
+
+    fn planned(&self, step: usize) -> Option<PlannedStep> {
+        self.decision.as_ref().and_then(|(_, plan)| plan.steps.get(step)).cloned()
+    }
+
+    /// The next rung of the ladder, or its end.
+    fn next(&mut self, step: usize, now: &Now) -> Vec<Command> {
+        if self.planned(step + 1).is_some() {
+            self.state = State::Turn { step: step + 1, tries: 0 };
+            vec![Command::AskTurn]
+        } else {
+            self.ladder_end(now)
+        }
+    }
+
+    fn ladder_end(&mut self, now: &Now) -> Vec<Command> {
+        if self.acted > 0 {
+            return self.start_verify(now);
+        }
+        let mut commands = vec![Command::ReleaseTurn];
+        let plan_asks = self.decision.as_ref().is_some_and(|(_, plan)| plan.escalate.is_some());
+        if self.refusals.iter().all(|r| r.reason == RefusalReason::ReportOnly) && !plan_asks {
+            let what = self.decision.as_ref().map(|(d, _)| d.summary.clone()).unwrap_or_default();
+            commands.extend(
+                self.close(Outcome::Observed, &format!("{what}; observing: nothing was changed, the plan says what would have been")),
+            );
+        } else {
+            let why: Vec<String> =
+                self.refusals.iter().map(|r| r.reason.as_str().to_owned()).collect::<std::collections::BTreeSet<_>>().into_iter().collect();
+            commands.extend(self.escalate_and_close(&format!("no step was allowed ({})", why.join(", "))));
+        }
+        commands
+    }
+
+    fn performed(&mut self, step: usize, effect: Effect) -> Vec<Command> {
+        let intent = self.intent(step);
+        self.acted += 1;
+        self.state = State::Looking { step, intent: intent.clone() };
+        vec![record(Body::Effect { intent, effect }), self.look(step)]
+    }
+
+    fn look(&self, step: usize) -> Command {
+        let step = u32::try_from(step).unwrap_or(u32::MAX - 1) + 1;
+        Command::Gather { phase: Phase::AfterStep { round: self.round, step }, depth: Depth::Quick }
+    }
+
+    fn outcome(&mut self, step: usize, intent: IntentId, tries: u32, answer: Result<IntentOutcome, String>, now: &Now) -> Vec<Command> {
+        match answer {
+            Ok(IntentOutcome::Done(effect) | IntentOutcome::Undone(effect)) => {
+                self.acted = self.acted.max(1);
+                self.state = State::Looking { step, intent: intent.clone() };
+                vec![record(Body::Effect { intent, effect }), self.look(step)]
+            }
+            Ok(IntentOutcome::Refused(refusal)) => {
+                let mut commands = vec![note(&format!("the actuator had refused {intent}: {refusal}"))];
+                commands.extend(self.start_verify(now));
+                commands
+            }
+            Ok(IntentOutcome::Unknown) => {
+                let mut commands = vec![note(&format!("the actuator never heard of {intent}: nothing was done under it"))];
+                commands.extend(self.start_verify(now));
+                commands
+            }
+            Ok(IntentOutcome::Open) => {
+                self.acted = self.acted.max(1);
+                self.uncertain = true;
+                let mut commands = vec![note(&format!("{intent} was begun and its end is not known: it is verified, not repeated"))];
+                commands.extend(self.start_verify(now));
+                commands
+            }
+            Err(why) if tries < 12 => {
+                self.state = State::AskPause { step, intent, tries: tries + 1 };
+                let mut commands = if tries == 0 { vec![note(&format!("the actuator cannot be asked: {why}"))] } else { Vec::new() };
+                commands.push(Command::Wait(self.timing.verify_every));
+                commands
+            }
+            Err(why) => {
+                self.acted = self.acted.max(1);
+                self.uncertain = true;
+                let mut commands = vec![note(&format!("what became of {intent} cannot be learnt: {why}"))];
+                commands.extend(self.start_verify(now));
+                commands
+            }
+        }
+    }
+
+    fn looked(&mut self, step: usize, intent: IntentId, recorded: Recorded, now: &Now) -> Vec<Command> {
+        let after = match &self.last {
+            Some(before) => (self.entry.after_step)(before, &recorded, &self.params),
+            None => Ok(AfterStep::Abort { why: "there is no evidence from before the step".into() }),
+        }
+        .unwrap_or_else(|e| AfterStep::Abort { why: format!("the evidence could not be read back: {e}") });
+        self.last = Some(recorded);
+        let mut commands = vec![record(Body::AfterStep { intent, after: after.clone() })];
+        match after {
+            AfterStep::Continue { .. } => commands.extend(self.next(step, now)),
+            AfterStep::Enough { .. } | AfterStep::Abort { .. } => commands.extend(self.start_verify(now)),
+        }
+        commands
+    }
+
+    fn start_verify(&mut self, now: &Now) -> Vec<Command> {
+        self.state = State::Verifying { since: now.clone() };
+        vec![Command::Gather { phase: Phase::Verify, depth: Depth::Quick }]
+    }
+
+    fn verify(&mut self, since: &Now, recorded: Recorded, now: &Now) -> Vec<Command> {
+        let verdict = self.judge(self.before.as_ref(), &recorded);
+        match verdict {
+            Verdict::Resolved { .. } => {
+                self.verified = Some(recorded);
+                self.state = State::RefillPause;
+                vec![Command::ReleaseTurn, Command::Wait(self.timing.refill_after)]
+            }
+            verdict @ (Verdict::NotResolved { .. } | Verdict::Unknown { .. }) => self.not_yet(since, verdict, now),
+        }
+    }
+
+    fn judge(&self, before: Option<&Recorded>, after: &Recorded) -> Verdict {
+        match before {
+            Some(before) => (self.entry.verify)(before, after, &self.params)
+                .unwrap_or_else(|e| Verdict::Unknown { why: format!("evidence could not be read back: {e}") }),
+            None => Verdict::Unknown { why: "there is no evidence from before".into() },
+        }
+    }
+
+    fn not_yet(&mut self, since: &Now, verdict: Verdict, now: &Now) -> Vec<Command> {
+        if now.at_most_since(since) < Seconds(self.timing.verify_within.as_secs_f64()) {
+            self.state = State::VerifyPause { since: since.clone() };
+            return vec![Command::Wait(self.timing.verify_every)];
+        }
+        self.failed(verdict)
+    }
+
+    fn refill(&mut self, recorded: &Recorded) -> Vec<Command> {
+        match self.judge(self.verified.as_ref(), recorded) {
+            verdict @ Verdict::Resolved { .. } => {
+                let why = match &verdict {
+                    Verdict::Resolved { why } | Verdict::NotResolved { why } | Verdict::Unknown { why } => why.clone(),
+                };
+                let mut commands = vec![record(Body::Verdict { verdict })];
+                let (outcome, summary) = if self.acted > 0 && !self.uncertain {
+                    (Outcome::Healed, why)
+                } else if self.uncertain {
+                    (Outcome::Healed, format!("{why}; one step's own account is missing, see the notes"))
+                } else {
+                    (Outcome::Cleared, why)
+                };
+                commands.extend(self.close(outcome, &summary));
+                commands
+            }
+            verdict => self.failed(verdict),
+        }
+    }
+
+    fn failed(&mut self, verdict: Verdict) -> Vec<Command> {
+        let why = match &verdict {
+            Verdict::Resolved { why } | Verdict::NotResolved { why } | Verdict::Unknown { why } => why.clone(),
+        };
+        let mut commands = vec![record(Body::Verdict { verdict: verdict.clone() })];
+        // Another round only where the first one is fully accounted for: after a lost step a person looks first.
+        if matches!(verdict, Verdict::NotResolved { .. })
+            && self.round < ROUNDS
+            && !self.uncertain
+            && self.decision.as_ref().is_some_and(|(_, p)| !p.steps.is_empty())
+        {
+            self.round += 1;
+            self.refusals.clear();
+            self.state = State::Gathering;
+            commands.push(Command::ReleaseTurn);
+            commands.push(note("not resolved: one more round, with new evidence"));
+            commands.push(self.gather_round());
+        } else {
+            commands.extend(self.escalate_and_close(&why));
+        }
+        commands
+    }
+
+    /// The plan's own words where it has them, else just the reason.
+    fn escalation(&mut self, reason: &str) -> Vec<Command> {
+        self.escalated = true;
+        let planned = self.decision.as_ref().and_then(|(_, plan)| plan.escalate.clone());
+        let escalation = match planned {
+            Some(e) if e.reason == reason => e,
+            Some(e) => Escalation { reason: format!("{reason}. {}", e.reason), follow_ups: e.follow_ups },
+            None => Escalation { reason: reason.to_owned(), follow_ups: Vec::new() },
+        };
+        vec![record(Body::Escalated { escalation })]
+    }
+
+    fn escalate_and_close(&mut self, reason: &str) -> Vec<Command> {
+        let mut commands = self.escalation(reason);
+        commands.extend(self.close(Outcome::Escalated, reason));
+        commands
+    }
+
+    fn close(&mut self, outcome: Outcome, summary: &str) -> Vec<Command> {
+        self.state = State::Finished;
+        vec![record(Body::Closed { outcome, summary: summary.to_owned() }), Command::ReleaseTurn, Command::Finish(outcome)]
+    }
+}
+
+/// Reasons that pass by themselves: worth waiting for, not worth a page yet.
+const fn passing(reason: RefusalReason) -> bool {
+    matches!(reason, RefusalReason::PackageManager | RefusalReason::AnotherEpisode)
+}
+
+fn record(body: Body) -> Command {
+    Command::Record(Box::new(body))
+}
+
+fn note(text: &str) -> Command {
+    record(Body::Note { text: text.to_owned() })
+}

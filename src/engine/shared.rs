@@ -1,0 +1,213 @@
+//! What the driver's tasks have in common, and the few steps they all take.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use crate::act::client::Client;
+use crate::config;
+use crate::detect::History;
+use crate::events;
+use crate::guard::{Holds, Mode, Policy};
+use crate::host::ReadHost;
+use crate::metrics::Metrics;
+use crate::model::{Body, Entry, IncidentId, Now, Observed, Refusal, RefusalReason, RunbookId, Sample, Signal, Subject};
+use crate::record::Store;
+use crate::runbooks;
+use crate::wire::actuator::Hello;
+
+/// Entries that could not be written yet; beyond it the oldest notes are lost, never an intent (those refuse the act instead).
+const PENDING: usize = 256;
+
+pub(super) struct Shared {
+    pub host: Arc<dyn ReadHost>,
+    pub client: Client,
+    pub config: RwLock<Arc<config::Agent>>,
+    pub loaded: Mutex<config::Loaded<config::Agent>>,
+    pub refused_config: Mutex<Option<String>>,
+    pub store: Mutex<Store>,
+    pending: Mutex<VecDeque<(IncidentId, Now, Body)>>,
+    pub history: Mutex<History>,
+    pub seen: Mutex<Seen>,
+    turn: Mutex<Turn>,
+    look_again: AtomicBool,
+    pub hello: Mutex<Observed<Hello>>,
+    pub metrics: Metrics,
+    pub started: Now,
+}
+
+/// The newest sample and what follows from it.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub sample: Option<Sample>,
+    pub raised: Vec<Signal>,
+    pub stuck: BTreeMap<String, f64>,
+}
+
+/// Who acts now, and which critical episodes wait to.
+#[derive(Debug, Default)]
+struct Turn {
+    holder: Option<IncidentId>,
+    critical: Vec<IncidentId>,
+}
+
+/// A lock whose holder panicked still guards plain data that is whole after every statement.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub fn new(host: Arc<dyn ReadHost>, client: Client, loaded: config::Loaded<config::Agent>, store: Store) -> Self {
+        let started = host.now();
+        Self {
+            host,
+            client,
+            config: RwLock::new(Arc::new(loaded.config.clone())),
+            loaded: Mutex::new(loaded),
+            refused_config: Mutex::new(None),
+            store: Mutex::new(store),
+            pending: Mutex::new(VecDeque::new()),
+            history: Mutex::new(History::default()),
+            seen: Mutex::new(Seen::default()),
+            turn: Mutex::new(Turn::default()),
+            look_again: AtomicBool::new(false),
+            hello: Mutex::new(Observed::unavailable("the actuator has not been asked yet")),
+            metrics: Metrics::new(env!("CARGO_PKG_VERSION")),
+            started,
+        }
+    }
+
+    pub fn config(&self) -> Arc<config::Agent> {
+        self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Appends durably, logs and counts. What cannot be written now is kept in memory and written before the next entry,
+    /// unless it is an intent: an act that cannot be recorded is not done, so its intent must not appear later either.
+    pub fn append(&self, incident: &IncidentId, runbook: &RunbookId, body: Body) -> Result<(), String> {
+        let now = self.host.now();
+        let mut pending = lock(&self.pending);
+        let mut store = lock(&self.store);
+        let written = (|| {
+            while let Some((incident, at, body)) = pending.front() {
+                store.append(incident, at, body)?;
+                pending.pop_front();
+            }
+            store.append(incident, &now, &body)
+        })();
+        drop(store);
+        let intent = matches!(body, Body::Intent { .. });
+        match written {
+            Ok(seq) => {
+                drop(pending);
+                events::emit(&Entry { seq, incident: incident.clone(), at: now, body }, &runbook.0, &self.metrics);
+                Ok(())
+            }
+            Err(e) => {
+                let why = format!("the record cannot be written: {e}");
+                tracing::error!(BYTEPORT_INCIDENT = incident.0.as_str(), "{why}");
+                if !intent {
+                    if pending.len() == PENDING {
+                        pending.pop_front();
+                    }
+                    pending.push_back((incident.clone(), now.clone(), body.clone()));
+                    events::emit(&Entry { seq: 0, incident: incident.clone(), at: now, body }, &runbook.0, &self.metrics);
+                }
+                Err(why)
+            }
+        }
+    }
+
+    /// The policy as the agent's own configuration has it.
+    pub fn policy(&self, runbook: &RunbookId) -> Policy {
+        let config = self.config();
+        config.policies.get(runbook).cloned().unwrap_or_else(|| Policy {
+            mode: Mode::Observe,
+            runbook_allowed: false,
+            limits: crate::guard::Limits::default(),
+        })
+    }
+
+    pub fn params(&self, runbook: &RunbookId) -> serde_json::Value {
+        self.config().params.get(runbook).cloned().unwrap_or_else(|| serde_json::json!({}))
+    }
+
+    /// Everything that keeps the hands still in this moment.
+    pub fn holds(&self, runbook: &RunbookId, another_episode: Option<IncidentId>) -> Holds {
+        let now = self.host.now();
+        let store = lock(&self.store);
+        let pause =
+            store.pauses(&now).into_iter().find(|p| p.runbook.as_ref().is_none_or(|r| r == runbook)).map(|p| format!("paused by {}", p.by));
+        let ledger = store.health().map(|_| ());
+        drop(store);
+        let window = self.config().in_maintenance(now.wall);
+        Holds {
+            paused: pause.or(window),
+            package_manager: self.host.package_manager().into(),
+            shutting_down: self.host.shutting_down().into(),
+            host_view: self.host.host_view().into(),
+            another_episode,
+            ledger,
+        }
+    }
+
+    /// Takes the acting turn for an episode. Who has it else is the answer when it is not free; a waiting critical episode counts
+    /// as having it for everybody who is not critical.
+    pub fn take_turn(&self, id: &IncidentId, critical: bool) -> Option<IncidentId> {
+        let mut turn = lock(&self.turn);
+        if critical && !turn.critical.contains(id) {
+            turn.critical.push(id.clone());
+        }
+        let first = if critical { None } else { turn.critical.first().cloned() };
+        match turn.holder.clone().filter(|holder| holder != id).or(first) {
+            Some(other) => Some(other),
+            None => {
+                turn.holder = Some(id.clone());
+                None
+            }
+        }
+    }
+
+    pub fn release_turn(&self, id: &IncidentId) {
+        let mut turn = lock(&self.turn);
+        turn.critical.retain(|c| c != id);
+        if turn.holder.as_ref() == Some(id) {
+            turn.holder = None;
+        }
+    }
+
+    /// Asks the actuator who it is; blocking.
+    pub fn ask_hello(&self) -> Observed<Hello> {
+        let hello: Observed<Hello> = self.client.hello().into();
+        self.metrics.actuator_up(hello.value().is_some());
+        lock(&self.hello).clone_from(&hello);
+        hello
+    }
+
+    /// Why a step that guard admits would still not be done: there is nobody to do it.
+    pub fn no_hands(&self) -> Option<Refusal> {
+        let hello = self.ask_hello();
+        hello
+            .why()
+            .map(|why| Refusal::new(RefusalReason::NoActuator, format!("{why}. Enable it with: systemctl enable --now byteport-actuator")))
+    }
+
+    /// What kept an episode from acting may be gone: subjects whose signals are still raised get another look.
+    pub fn look_again(&self) {
+        self.look_again.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether somebody asked for another look since the last call.
+    pub fn take_look_again(&self) -> bool {
+        self.look_again.swap(false, Ordering::Relaxed)
+    }
+
+    /// All raised signals of a subject.
+    pub fn raised_for(&self, subject: &Subject, runbook: &RunbookId) -> Vec<Signal> {
+        lock(&self.seen)
+            .raised
+            .iter()
+            .filter(|s| &s.subject == subject && runbooks::for_signal(&s.kind.0).is_some_and(|e| &e.id == runbook))
+            .cloned()
+            .collect()
+    }
+}

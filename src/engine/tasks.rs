@@ -1,0 +1,214 @@
+//! What runs beside the driver: the sampler's thread, each episode's task, the listeners.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::dialogue::{Act, Command, Event};
+use super::episode::Episode;
+use super::shared::{Shared, lock};
+use crate::act::client::{ClientError, Performed};
+use crate::model::{Body, Confidence, Phase, Refusal, RefusalReason, Sample, Severity};
+use crate::runbooks::{self, Depth, FocusedAsk};
+use crate::sense::Sampler;
+use crate::wire::actuator::Perform;
+
+/// What the actuator is given for one step before it stops at its next safe point.
+const STEP_DEADLINE_S: u64 = 600;
+
+/// Samples on a thread of their own: a read that hangs delays no episode and no scrape.
+pub(super) fn start_sampler(shared: &Arc<Shared>) -> mpsc::Receiver<Sample> {
+    let (sender, receiver) = mpsc::channel(4);
+    let shared = shared.clone();
+    let mut sampler = Sampler::new(shared.host.clone());
+    let body = move || {
+        loop {
+            let started = shared.host.now();
+            let sample = sampler.sample();
+            {
+                let mut seen = lock(&shared.seen);
+                seen.stuck = sampler.stuck();
+            }
+            if sender.blocking_send(sample).is_err() {
+                return;
+            }
+            let interval = shared.config().sample_interval.0;
+            let spent = shared.host.now().steady_since(&started).unwrap_or(0.0);
+            std::thread::sleep(Duration::from_secs_f64((interval - spent).clamp(0.05, interval)));
+        }
+    };
+    // Without a thread there is no agent: the closed channel ends the driver with a message.
+    if let Err(e) = std::thread::Builder::new().name("sampler".into()).spawn(body) {
+        tracing::error!("the sampler's thread cannot be started: {e}");
+    }
+    receiver
+}
+
+pub(super) async fn serve_http(listener: tokio::net::TcpListener, router: axum::Router) {
+    if let Err(e) = axum::serve(listener, router).await {
+        tracing::error!("the metrics listener ended: {e}");
+    }
+}
+
+/// Tells systemd, where there is one.
+pub(super) fn ready() {
+    notify(&[sd_notify::NotifyState::Ready]);
+}
+
+pub(super) fn alive() {
+    notify(&[sd_notify::NotifyState::Watchdog]);
+}
+
+pub(super) fn stopping() {
+    notify(&[sd_notify::NotifyState::Stopping]);
+}
+
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(e) = sd_notify::notify(states) {
+        tracing::debug!("systemd was not told: {e}");
+    }
+}
+
+/// Carries out one episode's commands in order until it finishes.
+pub(super) async fn run_episode(
+    shared: Arc<Shared>,
+    mut episode: Episode,
+    mut told: mpsc::UnboundedReceiver<Event>,
+    first: Option<Vec<Command>>,
+) {
+    let mut queue: VecDeque<Command> = match first {
+        Some(commands) => commands.into(),
+        None => episode.on(Event::Begin, &shared.host.now()).into(),
+    };
+    let mut timer: Option<std::pin::Pin<Box<tokio::time::Sleep>>> = None;
+    while !(episode.is_finished() && queue.is_empty()) {
+        let event = match queue.pop_front() {
+            Some(Command::Wait(time)) => {
+                timer = Some(Box::pin(tokio::time::sleep(time)));
+                None
+            }
+            // What was told meanwhile counts before the turn is taken: a signal that cleared ends the episode here.
+            Some(Command::AskTurn) => match told.try_recv() {
+                Ok(event) => {
+                    queue.push_front(Command::AskTurn);
+                    Some(event)
+                }
+                Err(_) => carry_out(&shared, &episode, Command::AskTurn).await,
+            },
+            Some(command) => carry_out(&shared, &episode, command).await,
+            None => tokio::select! {
+                event = told.recv() => match event {
+                    Some(event) => Some(event),
+                    None => return,
+                },
+                () = async { match timer.as_mut() { Some(t) => t.as_mut().await, None => std::future::pending().await } } => {
+                    timer = None;
+                    Some(Event::Timer)
+                }
+            },
+        };
+        if let Some(event) = event {
+            let ends_queue = matches!(event, Event::NoRecord { .. });
+            let commands = episode.on(event, &shared.host.now());
+            if ends_queue && !commands.is_empty() || episode.is_finished() {
+                queue.clear();
+            }
+            queue.extend(commands);
+        }
+    }
+    shared.release_turn(&episode.id);
+}
+
+async fn carry_out(shared: &Arc<Shared>, episode: &Episode, command: Command) -> Option<Event> {
+    let id = episode.id.clone();
+    let runbook = episode.runbook().clone();
+    match command {
+        Command::Record(body) => {
+            let intent = matches!(*body, Body::Intent { .. });
+            let shared = shared.clone();
+            let written = tokio::task::spawn_blocking(move || shared.append(&id, &runbook, *body)).await;
+            match written {
+                Ok(Ok(())) => None,
+                Ok(Err(why)) if intent => Some(Event::NoRecord { why }),
+                // Kept in memory and written later; only acting needs the record at once.
+                Ok(Err(_)) => None,
+                Err(e) => intent.then(|| Event::NoRecord { why: e.to_string() }),
+            }
+        }
+        Command::Gather { phase, depth } => Some(gather(shared, episode, phase, depth).await),
+        Command::AskTurn => {
+            let critical = episode.signals().iter().any(|s| s.severity == Severity::Critical);
+            let shared = shared.clone();
+            let asked = tokio::task::spawn_blocking(move || {
+                let other = shared.take_turn(&id, critical);
+                let holds = shared.holds(&runbook, other);
+                let past = lock(&shared.store).past_acts();
+                Event::Turn { policy: Box::new(shared.policy(&runbook)), holds: Box::new(holds), past }
+            });
+            asked.await.ok()
+        }
+        Command::ReleaseTurn => {
+            shared.release_turn(&id);
+            None
+        }
+        Command::Act(act) => Some(perform(shared, episode, *act).await),
+        Command::AskOutcome { intent } => {
+            let shared = shared.clone();
+            let asked = tokio::task::spawn_blocking(move || shared.client.outcome(&intent).map_err(|e| e.to_string())).await;
+            Some(Event::Outcome(asked.unwrap_or_else(|e| Err(e.to_string()))))
+        }
+        Command::Wait(_) | Command::Finish(_) => None,
+    }
+}
+
+async fn gather(shared: &Arc<Shared>, episode: &Episode, phase: Phase, depth: Depth) -> Event {
+    let Some(entry) = runbooks::find(episode.runbook()) else { return Event::GatherFailed { why: "its runbook is gone".into() } };
+    let (id, subject, signals) = (episode.id.clone(), episode.subject.clone(), episode.signals().to_vec());
+    let shared = shared.clone();
+    let gathered = tokio::task::spawn_blocking(move || {
+        let history = lock(&shared.history).clone();
+        let ask = FocusedAsk { subject: &subject, signals: &signals, history: &history, depth };
+        let now = shared.host.now();
+        let recorded = (entry.gather)(shared.host.as_ref(), &ask, &shared.params(&entry.id), &now).map_err(|e| e.to_string())?;
+        // Unwritten evidence still decides; what follows from it is held back by the intent that cannot be written either.
+        drop(shared.append(&id, &entry.id, Body::Evidence { phase, recorded: recorded.clone() }));
+        Ok::<_, String>(recorded)
+    });
+    match gathered.await {
+        Ok(Ok(recorded)) => Event::Gathered(recorded),
+        Ok(Err(why)) => Event::GatherFailed { why },
+        Err(e) => Event::GatherFailed { why: format!("a reader ended by a defect: {e}") },
+    }
+}
+
+async fn perform(shared: &Arc<Shared>, episode: &Episode, act: Act) -> Event {
+    let (incident, runbook, subject) = (episode.id.clone(), episode.runbook().clone(), episode.subject.clone());
+    let shared = shared.clone();
+    let performed = tokio::task::spawn_blocking(move || {
+        if let Some(refusal) = shared.no_hands() {
+            return Event::Refused(refusal);
+        }
+        let Act { intent, admitted, planned, confidence } = act;
+        let perform = Perform {
+            intent,
+            incident,
+            runbook,
+            subject,
+            planned,
+            confidence: Confidence::new(confidence).get(),
+            deadline_s: STEP_DEADLINE_S,
+        };
+        match shared.client.perform(&admitted, perform) {
+            Ok(Performed::Effect(effect) | Performed::Undone(effect)) => Event::Performed(effect),
+            Ok(Performed::Refused(refusal)) => Event::Refused(refusal),
+            Ok(Performed::Open) => Event::Lost { why: "the actuator had begun it before, and its end is not known".into() },
+            Err(e @ (ClientError::NotThere { .. } | ClientError::NotTaken { .. })) => {
+                Event::Refused(Refusal::new(RefusalReason::NoActuator, e.to_string()))
+            }
+            Err(e @ ClientError::Unknown { .. }) => Event::Lost { why: e.to_string() },
+        }
+    });
+    performed.await.unwrap_or_else(|e| Event::Lost { why: e.to_string() })
+}

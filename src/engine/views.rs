@@ -1,0 +1,143 @@
+//! Answers for byteportctl, put together from what the driver holds. Blocking: called off the event loop.
+
+use super::shared::{Shared, lock};
+use crate::act::client::UndoResult;
+use crate::guard::{self, Asked, Circumstances, Mode};
+use crate::model::{Body, EffectState, IncidentId, Observed, Refusal, RefusalReason, Subject, Undo};
+use crate::runbooks::{self, Depth, FocusedAsk};
+use crate::wire::local::{Incident, PlanAnswer, PlanAsk, Problem, Status, UndoAnswer};
+
+fn problem(error: impl Into<String>, hint: Option<&str>) -> Problem {
+    Problem { error: error.into(), hint: hint.map(str::to_owned) }
+}
+
+pub(super) fn status(shared: &Shared) -> Status {
+    let actuator = shared.ask_hello();
+    let config = shared.config();
+    let now = shared.host.now();
+    let acting = config.policies.values().any(|p| p.mode == Mode::Act);
+    let why_observe = match (acting, &actuator) {
+        (false, _) if config.dry_run => Some("BYTEPORT_DRY_RUN is set".to_owned()),
+        (false, _) => Some("mode is observe in the agent's configuration".to_owned()),
+        (true, Observed::Unavailable { why }) => Some(format!("the actuator is not there: {why}")),
+        (true, Observed::Value { value, .. }) if value.dry_run => Some("BYTEPORT_DRY_RUN is set for the actuator".to_owned()),
+        (true, Observed::Value { value, .. }) if value.runbooks.is_empty() => Some("the actuator's policy allows no runbook".to_owned()),
+        (true, Observed::Value { value, .. }) if value.mounts.is_empty() => {
+            Some("no mount has opted in in the actuator's policy".to_owned())
+        }
+        (true, Observed::Value { .. }) => None,
+    };
+    let seen = lock(&shared.seen);
+    let store = lock(&shared.store);
+    Status {
+        version: env!("CARGO_PKG_VERSION").into(),
+        host: crate::host::facts().hostname.unwrap_or_else(|| "unknown".into()),
+        running_s: now.steady_since(&shared.started).unwrap_or(0.0),
+        mode: if why_observe.is_none() { "act" } else { "observe" }.into(),
+        why_observe,
+        dry_run: config.dry_run,
+        filesystems: match &seen.sample {
+            Some(sample) => sample.filesystems.clone(),
+            None => Observed::unavailable("no sample yet"),
+        },
+        signals: seen.raised.clone(),
+        open_incidents: store.open_incidents().unwrap_or_default(),
+        pauses: store.pauses(&now),
+        actuator,
+        record: store.health(),
+        stuck: seen.stuck.clone(),
+        psi_mode: crate::sense::psi_mode().to_owned(),
+        refused_config: lock(&shared.refused_config).clone(),
+        now,
+    }
+}
+
+pub(super) fn incident(shared: &Shared, name: &str) -> Result<Incident, Problem> {
+    let store = lock(&shared.store);
+    let hint = Some("byteportctl incidents lists them");
+    let id = store.resolve(name).map_err(|e| problem(e.to_string(), hint))?;
+    let entries = store.entries(&id).map_err(|e| problem(e.to_string(), None))?;
+    let summary = store.summary(&id).map_err(|e| problem(e.to_string(), hint))?;
+    Ok(Incident { summary, entries, chain: store.health().map(|_| ()), agent_version: env!("CARGO_PKG_VERSION").into() })
+}
+
+/// What would be done now: the loop's own gather, decide and guard, and nothing else.
+pub(super) fn plan(shared: &Shared, ask: &PlanAsk) -> Result<PlanAnswer, Problem> {
+    let entry = runbooks::find(&ask.runbook)
+        .ok_or_else(|| problem(format!("there is no runbook {}", ask.runbook), Some("byteportctl catalog lists them")))?;
+    let mounts = shared.host.mounts().map_err(|e| problem(e.to_string(), None))?;
+    let mount = mounts.iter().find(|m| m.path == ask.mount || m.also_at.contains(&ask.mount));
+    let mount = mount.ok_or_else(|| problem(format!("nothing is mounted at {}", ask.mount), Some("findmnt --real lists mount points")))?;
+    let subject = Subject::Filesystem { mount: mount.path.clone(), device: mount.device };
+    let signals = shared.raised_for(&subject, &entry.id);
+    let params = shared.params(&entry.id);
+    let now = shared.host.now();
+    let history = lock(&shared.history).clone();
+    let focused = FocusedAsk { subject: &subject, signals: &signals, history: &history, depth: Depth::Full };
+    let evidence = (entry.gather)(shared.host.as_ref(), &focused, &params, &now).map_err(|e| problem(e.to_string(), None))?;
+    let (diagnosis, plan) = (entry.decide)(&evidence, &params, &now).map_err(|e| problem(e.to_string(), None))?;
+    let incident = IncidentId::new(&entry.id, now.wall, 0);
+    let policy = shared.policy(&entry.id);
+    let holds = shared.holds(&entry.id, None);
+    let past = lock(&shared.store).past_acts();
+    let refusals = plan
+        .steps
+        .iter()
+        .map(|planned| {
+            let asked =
+                Asked { incident: &incident, runbook: &entry.id, subject: &subject, step: &planned.step, confidence: diagnosis.confidence };
+            match guard::admit(asked, Circumstances { policy: &policy, holds: &holds, past: &past, now: &now }) {
+                Ok(_) => shared.no_hands(),
+                Err(refusal) => Some(refusal),
+            }
+        })
+        .collect();
+    Ok(PlanAnswer { evidence, params, now, diagnosis, plan, refusals })
+}
+
+/// Takes back what can be, newest first, and records each answer.
+pub(super) fn undo(shared: &Shared, name: &str) -> Result<UndoAnswer, Problem> {
+    let incident = incident(shared, name)?;
+    if incident.summary.closed.is_none() {
+        return Err(problem(format!("{} is still open", incident.summary.id), Some("byteportctl pause stops it before its next step")));
+    }
+    let mut planned = Vec::new();
+    let mut steps = Vec::new();
+    let mut undone = Vec::new();
+    for entry in &incident.entries {
+        match &entry.body {
+            Body::Decision { plan, .. } => planned.clone_from(&plan.steps),
+            Body::Effect { intent, effect } if effect.state != EffectState::Failed => {
+                let step = planned.get((intent.step() as usize).wrapping_sub(1));
+                steps.push((intent.clone(), step.map(|s| s.undo.clone())));
+            }
+            Body::Undone { intent, .. } => undone.push(intent.clone()),
+            _ => {}
+        }
+    }
+    steps.retain(|(intent, _)| !undone.contains(intent));
+    let mut answer = UndoAnswer { undone: Vec::new(), refused: Vec::new() };
+    for (intent, undo) in steps.into_iter().rev() {
+        let result = match undo {
+            Some(Undo::None { why }) => Err(Refusal::new(RefusalReason::NotAvailable, why)),
+            Some(Undo::ByActuator { .. }) | None => match shared.client.undo(&intent) {
+                Ok(UndoResult::Undone(effect)) => Ok(effect),
+                Ok(UndoResult::Refused(refusal)) => Err(refusal),
+                Err(e) => Err(Refusal::new(RefusalReason::NoActuator, e.to_string())),
+            },
+        };
+        let body = match &result {
+            Ok(effect) => Body::Undone { intent: intent.clone(), effect: effect.clone() },
+            Err(refusal) => Body::UndoRefused { intent: intent.clone(), refusal: refusal.clone() },
+        };
+        // What the actuator did stands in its own ledger whether or not it can be written here.
+        if let Err(why) = shared.append(&incident.summary.id, &incident.summary.runbook, body) {
+            tracing::warn!("{why}");
+        }
+        match result {
+            Ok(effect) => answer.undone.push((intent, effect)),
+            Err(refusal) => answer.refused.push((intent, refusal)),
+        }
+    }
+    Ok(answer)
+}

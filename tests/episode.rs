@@ -1,0 +1,397 @@
+//! The episode's state machine, driven by hand: no clock, no host, no actuator.
+
+use std::collections::VecDeque;
+
+use byteport::engine::dialogue::{Command, Event, Timing};
+use byteport::engine::episode::Episode;
+use byteport::guard::{Holds, Limits, Mode, Policy};
+use byteport::model::*;
+use byteport::runbooks::Entry;
+use byteport::wire::actuator::IntentOutcome;
+use proptest::prelude::*;
+
+/// A runbook of this test: its evidence is `{"usage": N, "steps": N, "confidence": N}`.
+static TOY: Entry = Entry {
+    id: RunbookId::new("toy"),
+    schema: 1,
+    signals: &[],
+    classes: &[],
+    page: "",
+    resolve: |_| Ok(serde_json::json!({})),
+    problems: |_| Ok(Vec::new()),
+    conditions: |_, _, _| Ok(Vec::new()),
+    gather: |_, _, _, _| Err(serde::de::Error::custom("not asked here")),
+    decide: |recorded, _, _| {
+        let number = |key: &str| recorded.body[key].as_f64().unwrap();
+        let diagnosis = Diagnosis {
+            class: "toy".into(),
+            confidence: Confidence::new(number("confidence")),
+            summary: "toys everywhere".into(),
+            explained: Vec::new(),
+            findings: Vec::new(),
+            missing: Vec::new(),
+            critical: false,
+        };
+        let steps = (0..number("steps") as u64).map(step).collect();
+        Ok((diagnosis, Plan { subject: subject(), steps, escalate: None, not_available: Vec::new() }))
+    },
+    after_step: |_, after, _| {
+        let below = after.body["usage"].as_f64().unwrap() < 80.0;
+        Ok(if below { AfterStep::Enough { why: "below".into() } } else { AfterStep::Continue { why: "above".into() } })
+    },
+    verify: |_, after, _| {
+        let below = after.body["usage"].as_f64().unwrap() < 80.0;
+        Ok(if below { Verdict::Resolved { why: "below".into() } } else { Verdict::NotResolved { why: "above".into() } })
+    },
+    limits: |_| Ok(Limits::default()),
+};
+
+fn subject() -> Subject {
+    Subject::Filesystem { mount: "/var".into(), device: 7 }
+}
+
+fn step(n: u64) -> PlannedStep {
+    let file = FileTarget { path: format!("f{n}").as_str().into(), ino: n, size: 1, on_disk: 4096, mtime_ns: 0, ctime_ns: 0, links: 1 };
+    let batch = FileBatch {
+        family: FileFamily::Tmp,
+        root: "/var/tmp".into(),
+        device: 7,
+        min_age_s: 24 * 3600,
+        files: vec![file],
+        dirs: Vec::new(),
+    };
+    PlannedStep {
+        step: Step::DeleteFiles(batch),
+        expected: Expected { bytes: Bytes(4096), inodes: 1, estimate: false },
+        undo: Undo::None { why: "deleted".into() },
+        why: "old".into(),
+    }
+}
+
+fn now(second: f64) -> Now {
+    Now { wall: jiff::Timestamp::from_second(1_800_000_000 + second as i64).unwrap(), boot: BootId("b".into()), uptime_s: 1000.0 + second }
+}
+
+fn evidence(usage: f64, steps: u64, confidence: f64) -> Recorded {
+    let body = serde_json::json!({ "usage": usage, "steps": steps, "confidence": confidence });
+    Recorded { runbook: TOY.id.clone(), schema: 1, at: now(0.0), body }
+}
+
+fn signals() -> Vec<Signal> {
+    let kind = SignalKind::new("toy_high");
+    vec![Signal { kind, subject: subject(), severity: Severity::Warning, since: now(0.0), detail: "usage 96 %".into() }]
+}
+
+fn policy(mode: Mode) -> Policy {
+    Policy { mode, runbook_allowed: true, limits: Limits { mounts: vec!["/var".into()], ..Limits::default() } }
+}
+
+fn holds() -> Holds {
+    Holds {
+        paused: None,
+        package_manager: Observed::fresh(None),
+        shutting_down: Observed::fresh(false),
+        host_view: Observed::fresh(true),
+        another_episode: None,
+        ledger: Observed::fresh(()),
+    }
+}
+
+fn effect() -> Effect {
+    Effect {
+        state: EffectState::Done,
+        freed: Bytes(4096),
+        available_delta: Some(4096),
+        inodes: 1,
+        done: 1,
+        skipped: Default::default(),
+        examples: Vec::new(),
+        started: now(1.0),
+        ended: now(2.0),
+        notes: Vec::new(),
+    }
+}
+
+fn turn(mode: Mode) -> Event {
+    Event::Turn { policy: Box::new(policy(mode)), holds: Box::new(holds()), past: Vec::new() }
+}
+
+fn episode() -> Episode {
+    Episode::new(IncidentId("toy-1".into()), &TOY, subject(), signals(), serde_json::json!({}), Timing::default())
+}
+
+/// Answers commands as a host would; what it lets the test see is the story and the acts.
+struct World {
+    mode: Mode,
+    /// What each look finds; the last one stays.
+    usage: VecDeque<f64>,
+    confidence: f64,
+    steps: u64,
+    perform: VecDeque<Event>,
+    outcome: IntentOutcome,
+    holds: Holds,
+    clock: f64,
+    story: Vec<String>,
+    acts: Vec<String>,
+    finished: Option<Outcome>,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Act,
+            usage: [96.0, 70.0].into(),
+            confidence: 0.9,
+            steps: 2,
+            perform: VecDeque::new(),
+            outcome: IntentOutcome::Open,
+            holds: holds(),
+            clock: 0.0,
+            story: Vec::new(),
+            acts: Vec::new(),
+            finished: None,
+        }
+    }
+}
+
+impl World {
+    fn run(&mut self, episode: &mut Episode, first: Vec<Command>) {
+        let mut queue: VecDeque<Command> = first.into();
+        for _ in 0..10_000 {
+            let Some(command) = queue.pop_front() else { return };
+            self.clock += 1.0;
+            let event = match command {
+                Command::Record(body) => {
+                    self.story.push(name(&body));
+                    None
+                }
+                Command::Gather { .. } => {
+                    let usage = if self.usage.len() > 1 { self.usage.pop_front().unwrap() } else { self.usage[0] };
+                    Some(Event::Gathered(evidence(usage, self.steps, self.confidence)))
+                }
+                Command::AskTurn => {
+                    Some(Event::Turn { policy: Box::new(policy(self.mode)), holds: Box::new(self.holds.clone()), past: Vec::new() })
+                }
+                Command::Act(act) => {
+                    self.acts.push(act.intent.0);
+                    Some(self.perform.pop_front().unwrap_or_else(|| Event::Performed(effect())))
+                }
+                Command::AskOutcome { .. } => Some(Event::Outcome(Ok(self.outcome.clone()))),
+                Command::Wait(time) => {
+                    self.clock += time.as_secs_f64();
+                    Some(Event::Timer)
+                }
+                Command::ReleaseTurn => None,
+                Command::Finish(outcome) => {
+                    assert_eq!(self.finished.replace(outcome), None, "finished twice");
+                    None
+                }
+            };
+            if let Some(event) = event {
+                queue.extend(episode.on(event, &now(self.clock)));
+            }
+        }
+        panic!("no end: {:?}", self.story);
+    }
+
+    fn whole(&mut self) {
+        let mut episode = episode();
+        let first = episode.on(Event::Begin, &now(0.0));
+        self.run(&mut episode, first);
+    }
+}
+
+fn name(body: &Body) -> String {
+    let first_word = |debug: String| debug.split([' ', '{', '(']).next().unwrap_or_default().to_owned();
+    match body {
+        Body::Refused { refusal, .. } => format!("refused {}", refusal.reason.as_str()),
+        Body::Intent { intent, .. } => format!("intent {intent}"),
+        Body::Effect { intent, .. } => format!("effect {intent}"),
+        Body::EffectUnknown { intent, .. } => format!("lost {intent}"),
+        Body::AfterStep { after, .. } => format!("after {}", first_word(format!("{after:?}"))),
+        Body::Verdict { verdict } => format!("verdict {}", first_word(format!("{verdict:?}"))),
+        Body::Closed { outcome, .. } => format!("closed {}", outcome.as_str()),
+        other => first_word(format!("{other:?}")).to_lowercase(),
+    }
+}
+
+#[test]
+fn heals_and_stops_at_the_floor() {
+    let mut world = World::default();
+    world.whole();
+    let told = ["opened", "decision", "intent toy-1/1.1", "effect toy-1/1.1", "after Enough", "verdict Resolved", "closed healed"];
+    assert_eq!(world.story, told, "the second step was not needed");
+    assert_eq!(world.finished, Some(Outcome::Healed));
+}
+
+#[test]
+fn goes_down_the_ladder_while_it_is_not_enough() {
+    let mut world = World { usage: [96.0, 90.0, 70.0].into(), ..World::default() };
+    world.whole();
+    assert_eq!(world.acts, ["toy-1/1.1", "toy-1/1.2"]);
+    assert_eq!(world.finished, Some(Outcome::Healed));
+}
+
+#[test]
+fn observing_changes_nothing_and_says_so() {
+    let mut world = World { mode: Mode::Observe, ..World::default() };
+    world.whole();
+    assert_eq!(world.story, ["opened", "decision", "refused report_only", "refused report_only", "closed observed"]);
+    assert!(world.acts.is_empty());
+}
+
+#[test]
+fn low_confidence_escalates() {
+    let mut world = World { confidence: 0.69, ..World::default() };
+    world.whole();
+    assert!(world.acts.is_empty());
+    assert_eq!(world.finished, Some(Outcome::Escalated));
+    assert!(world.story.contains(&"refused low_confidence".to_owned()));
+}
+
+#[test]
+fn a_signal_that_cleared_meanwhile_ends_it() {
+    let mut episode = episode();
+    episode.on(Event::Begin, &now(0.0));
+    episode.on(Event::Gathered(evidence(96.0, 1, 0.9)), &now(1.0));
+    let commands = episode.on(Event::Signals(Vec::new()), &now(2.0));
+    assert!(matches!(commands.last(), Some(Command::Finish(Outcome::Cleared))), "{commands:?}");
+    assert!(episode.on(turn(Mode::Act), &now(3.0)).is_empty(), "a turn that comes too late acts on nothing");
+}
+
+#[test]
+fn what_did_not_help_gets_one_more_round_and_then_a_person() {
+    let mut world = World { usage: [96.0].into(), steps: 1, ..World::default() };
+    world.whole();
+    assert_eq!(world.acts, ["toy-1/1.1", "toy-1/2.1"]);
+    assert_eq!(world.finished, Some(Outcome::Escalated));
+}
+
+#[test]
+fn a_filesystem_that_fills_again_is_not_healed() {
+    let mut world = World { usage: [96.0, 70.0, 70.0, 96.0].into(), steps: 1, ..World::default() };
+    world.whole();
+    assert_eq!(world.finished, Some(Outcome::Escalated), "{:?}", world.story);
+}
+
+#[test]
+fn a_lost_step_is_asked_for_and_never_repeated() {
+    let lost = || [Event::Lost { why: "gone".into() }].into();
+    let mut world = World { perform: lost(), ..World::default() };
+    world.whole();
+    assert_eq!(world.acts.len(), 1);
+    assert!(world.story.contains(&"lost toy-1/1.1".to_owned()));
+    assert_eq!(world.finished, Some(Outcome::Healed), "the verification is what counts: {:?}", world.story);
+
+    // Not resolved, and the step unaccounted for: a person, not another round.
+    let mut world = World { perform: lost(), usage: [96.0].into(), ..World::default() };
+    world.whole();
+    assert_eq!((world.acts.len(), world.finished), (1, Some(Outcome::Escalated)));
+
+    let mut world = World { perform: lost(), outcome: IntentOutcome::Done(effect()), ..World::default() };
+    world.whole();
+    assert!(world.story.contains(&"effect toy-1/1.1".to_owned()), "its effect is learnt from the actuator: {:?}", world.story);
+    assert_eq!(world.finished, Some(Outcome::Healed));
+}
+
+#[test]
+fn without_a_record_nothing_is_done() {
+    let mut episode = episode();
+    episode.on(Event::Begin, &now(0.0));
+    episode.on(Event::Gathered(evidence(96.0, 1, 0.9)), &now(1.0));
+    let commands = episode.on(turn(Mode::Act), &now(2.0));
+    assert!(matches!(&commands[0], Command::Record(b) if matches!(**b, Body::Intent { .. })), "the intent comes before the act");
+    let commands = episode.on(Event::NoRecord { why: "disk full".into() }, &now(3.0));
+    assert!(matches!(commands.last(), Some(Command::Finish(Outcome::Escalated))));
+    assert!(episode.on(Event::Performed(effect()), &now(4.0)).is_empty());
+}
+
+#[test]
+fn a_package_manager_is_waited_for() {
+    let mut world = World { steps: 1, ..World::default() };
+    world.holds.package_manager = Observed::fresh(Some("dpkg (pid 7)".into()));
+    world.whole();
+    assert!(world.acts.is_empty());
+    let told = world.story.iter().filter(|s| *s == "refused package_manager").count();
+    assert_eq!(told, 2, "once when the waiting begins, once when it ends: {:?}", world.story);
+    assert_eq!(world.finished, Some(Outcome::Escalated));
+    let patience = Timing::default().retry_every.as_secs_f64() * f64::from(Timing::default().retries);
+    assert!(world.clock > patience, "{} s", world.clock);
+}
+
+#[test]
+fn a_crash_between_intent_and_effect_asks_first() {
+    let open = IntentId("toy-1/1.1".into());
+    let before = evidence(96.0, 2, 0.9);
+    let decision = (TOY.decide)(&before, &serde_json::json!({}), &now(0.0)).unwrap();
+    for outcome in [IntentOutcome::Open, IntentOutcome::Done(effect()), IntentOutcome::Unknown] {
+        let (mut episode, first) = episode().resume(1, Some(before.clone()), Some(decision.clone()), Some(open.clone()), 0, &now(0.0));
+        assert!(first.iter().any(|c| matches!(c, Command::AskOutcome { intent } if *intent == open)), "{first:?}");
+        let mut world = World { usage: [70.0].into(), outcome, ..World::default() };
+        world.run(&mut episode, first);
+        assert!(world.acts.is_empty(), "nothing is repeated: {:?}", world.story);
+        assert!(world.finished.is_some());
+    }
+}
+
+#[test]
+fn a_crash_before_anything_was_done_is_closed() {
+    let (mut episode, first) = episode().resume(1, None, None, None, 0, &now(0.0));
+    let mut world = World::default();
+    world.run(&mut episode, first);
+    assert_eq!((world.finished, world.acts.len()), (Some(Outcome::Interrupted), 0));
+}
+
+fn event(kind: u8) -> Event {
+    match kind {
+        0 => Event::Begin,
+        1 => Event::Gathered(evidence(96.0, 3, 0.9)),
+        2 => Event::Gathered(evidence(70.0, 3, 0.9)),
+        3 => Event::GatherFailed { why: "x".into() },
+        4 => turn(Mode::Act),
+        5 => turn(Mode::Observe),
+        6 => Event::Performed(effect()),
+        7 => Event::Refused(Refusal::new(RefusalReason::Cooldown, "x")),
+        8 => Event::Lost { why: "x".into() },
+        9 => Event::Outcome(Ok(IntentOutcome::Open)),
+        10 => Event::Outcome(Err("x".into())),
+        11 => Event::Signals(Vec::new()),
+        12 => Event::NoRecord { why: "x".into() },
+        _ => Event::Timer,
+    }
+}
+
+proptest! {
+    /// Whatever happens in whatever order: an act only directly behind its own intent, each intent at most once,
+    /// an end at most once, and silence after it.
+    #[test]
+    fn no_order_of_events_breaks_the_rules(kinds in proptest::collection::vec(0u8..14, 0..80)) {
+        let mut episode = episode();
+        let mut acted = std::collections::BTreeSet::new();
+        let mut ends = 0;
+        let mut clock = 0.0;
+        prop_assert_eq!(episode.on(Event::Begin, &now(clock)).len(), 2);
+        for kind in kinds {
+            clock += 20.0;
+            let over = episode.is_finished();
+            let commands = episode.on(event(kind), &now(clock));
+            prop_assert!(!over || commands.is_empty());
+            for (i, command) in commands.iter().enumerate() {
+                if let Command::Act(act) = command {
+                    let intended = matches!(&commands[i - 1], Command::Record(b) if matches!(&**b, Body::Intent { intent, .. } if *intent == act.intent));
+                    prop_assert!(intended, "an act without its intent before it");
+                    prop_assert!(acted.insert(act.intent.clone()), "{} twice", act.intent);
+                }
+                ends += usize::from(matches!(command, Command::Finish(_)));
+            }
+        }
+        prop_assert!(ends <= 1);
+        prop_assert_eq!(ends == 1, episode.is_finished());
+    }
+}
+
+#[test]
+fn the_patience_is_the_specifications() {
+    let timing = Timing::default();
+    assert_eq!((timing.verify_within.as_secs(), timing.refill_after.as_secs()), (120, 30));
+}

@@ -1,5 +1,7 @@
 //! What a person gets to see of a wrong configuration, and what a right one means.
 
+mod support;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -142,7 +144,7 @@ fn a_dry_run_wins_over_everything_and_says_so() {
     }
     let actuator = etc.put("actuator.toml", "");
     fs::set_permissions(etc.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    if rustix::process::geteuid().is_root() {
+    if support::is_root() {
         let policies = config::load_actuator(&actuator, &env("true")).unwrap().config.policies;
         assert!(policies.values().all(|p| p.mode == Mode::Observe));
         let policies = config::load_actuator(&actuator, &unset).unwrap().config.policies;
@@ -168,10 +170,8 @@ fn a_refused_reload_changes_nothing_and_a_good_one_waits_where_it_must() {
 
 #[test]
 fn the_actuator_believes_only_roots_own_files() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED the_actuator_believes_only_roots_own_files: needs root to own files");
-        assert!(std::env::var("CI").as_deref() != Ok("true"), "this must run as root in CI");
-        return;
+    if !support::is_root() {
+        return support::missing("only root can own files");
     }
     let etc = Etc::new();
     let path = etc.put("actuator.toml", "agent_user = \"byteport\"\n");
@@ -220,4 +220,100 @@ fn a_change_on_disk_is_told_and_a_mere_look_is_not() {
         fs::rename(swapped, &path).unwrap();
         tokio::time::timeout(soon, watch.changes.recv()).await.expect("a file renamed over it").unwrap();
     });
+}
+
+/// A shipped example with every setting switched on. Lines that begin with `#:` have no default.
+fn uncommented(name: &str) -> String {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging").join(name)).unwrap();
+    let setting = |line: &str| {
+        let line = line.strip_prefix("# ")?;
+        let key = line.split(" = ").next().unwrap_or_default();
+        let is_key = line.contains(" = ") && key.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        (is_key || (line.starts_with('[') && line.ends_with(']'))).then(|| line.to_owned())
+    };
+    text.lines().map(|line| setting(line).unwrap_or_default() + "\n").collect()
+}
+
+#[test]
+fn the_shipped_examples_hold_every_key_at_its_default() {
+    let etc = Etc::new();
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging");
+    for name in ["agent.toml", "actuator.toml"] {
+        assert_eq!(config::check(&shipped.join(name)), [], "{name} as shipped");
+        let text = fs::read_to_string(shipped.join(name)).unwrap();
+        assert!(text.lines().all(|l| l.is_empty() || l.starts_with('#')), "{name} changes nothing");
+    }
+    let (empty, full) = (etc.put("empty/agent.toml", ""), etc.put("full/agent.toml", &uncommented("agent.toml")));
+    let (empty, full) = (config::load_agent(&empty, &unset).unwrap(), config::load_agent(&full, &unset).unwrap());
+    assert_eq!(empty.config, full.config);
+    every_key_is_written(&full.effective(), &["node_url", "maintenance"]);
+    let defaultless = fs::read_to_string(shipped.join("agent.toml")).unwrap();
+    let examples: String = defaultless.lines().filter_map(|l| l.strip_prefix("#: ")).map(|l| format!("{l}\n")).collect();
+    let examples = config::load_agent(&etc.put("examples/agent.toml", &examples), &unset).unwrap().config;
+    assert!(examples.node_url.is_some() && examples.maintenance.len() == 2);
+
+    if support::is_root() {
+        fs::set_permissions(etc.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let (empty, full) = (etc.put("empty/actuator.toml", ""), etc.put("full/actuator.toml", &uncommented("actuator.toml")));
+        let (empty, full) = (config::load_actuator(&empty, &unset).unwrap(), config::load_actuator(&full, &unset).unwrap());
+        assert_eq!(empty.config, full.config);
+        every_key_is_written(&full.effective(), &[]);
+    } else {
+        support::missing("only root's own actuator.toml is read");
+    }
+}
+
+fn every_key_is_written(view: &byteport::wire::local::ConfigView, but: &[&str]) {
+    let silent = view.settings.iter().filter(|s| s.asked.is_none()).map(|s| s.key.as_str());
+    assert_eq!(silent.collect::<Vec<_>>(), but, "keys that the example does not name");
+    assert!(view.settings.iter().all(|s| s.because.is_none()));
+}
+
+#[test]
+fn a_runbooks_section_is_checked_as_closely_as_the_rest() {
+    let etc = Etc::new();
+    let path =
+        etc.put("agent.toml", "[disk]\nusage_warning_percent = \"many\"\nfloor = 3\n[disk.limits]\nmount = [\"/var\"]\n[dusk]\nx = 1\n");
+    let shown = etc.shown(&config::load_agent(&path, &unset).unwrap_err());
+    let places: Vec<&str> = shown.lines().filter(|l| l.starts_with("/etc")).map(|l| l.split(": ").next().unwrap()).collect();
+    let expected = ["2:25", "3:1", "5:1", "6:2"].map(|at| format!("/etc/byteport/agent.toml:{at}"));
+    assert_eq!(places, expected, "{shown}");
+    assert!(
+        shown.contains("did you mean `mounts`?") && shown.contains("unknown key `dusk`") && shown.contains("did you mean `disk`?"),
+        "{shown}"
+    );
+    let path = etc.put("agent.toml", "disk = 3\nallow = [\"disc\"]\n");
+    let shown = etc.shown(&config::load_agent(&path, &unset).unwrap_err());
+    assert!(
+        shown.contains("1:1: `disk` is a runbook, not a value") && shown.contains("there is no runbook \"disc\"; did you mean `disk`?"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn what_only_is_wrong_together_is_judged_over_all_files() {
+    let etc = Etc::new();
+    let path = etc.put("agent.toml", "[disk]\nusage_warning_percent = 70\n");
+    let shown = etc.shown(&config::load_agent(&path, &unset).unwrap_err());
+    assert!(shown.starts_with("/etc/byteport/agent.toml:1:2: ") && shown.contains("must be under usage_warning_percent"), "{shown}");
+    etc.put("agent.toml.d/50.toml", "[disk]\nusage_floor_percent = 60\n");
+    let loaded = config::load_agent(&path, &unset).unwrap();
+    assert_eq!(loaded.config.params.values().next().unwrap()["usage_floor_percent"], 60.0);
+    let floor = setting(&loaded.effective(), "disk.usage_floor_percent");
+    assert_eq!((floor.asked.unwrap().0.as_str(), floor.applied.as_str()), ("60", "60.0"));
+    etc.put("agent.toml.d/50.toml", "[disk]\nusage_floor_percent = 75\n");
+    let shown = etc.shown(&config::load_agent(&path, &unset).unwrap_err());
+    assert!(shown.starts_with("/etc/byteport/agent.toml.d/50.toml:2:1: "), "{shown}");
+}
+
+#[test]
+fn consent_is_for_what_is_named_and_nothing_else() {
+    let etc = Etc::new();
+    let path = etc.put("agent.toml", "mode = \"act\"\nallow = [\"disk\"]\n[disk.limits]\nmounts = [\"/srv\"]\n");
+    let policies = config::load_agent(&path, &unset).unwrap().config.policies;
+    let disk = policies.values().next().unwrap();
+    assert!(disk.runbook_allowed && disk.mode == Mode::Act && disk.limits.mounts == ["/srv".into()]);
+    let policies = config::load_agent(&etc.put("agent.toml", ""), &unset).unwrap().config.policies;
+    let disk = policies.values().next().unwrap();
+    assert!(!disk.runbook_allowed && disk.mode == Mode::Observe && disk.limits.mounts.is_empty());
 }

@@ -41,6 +41,25 @@ pub(super) fn open_dir(base: BorrowedFd<'_>, absolute: &HostPath) -> rustix::io:
     rustix::fs::openat2(base, below, DIRECTORY, Mode::empty(), resolve)
 }
 
+/// What a filesystem has left.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    /// Bytes for everybody but root.
+    pub available: u64,
+    /// Deleted blocks come back in the background, some time after the unlink.
+    pub settles: bool,
+}
+
+impl Room {
+    pub fn of(dir: BorrowedFd<'_>) -> Option<Self> {
+        const XFS: i64 = 0x5846_5342;
+        const BTRFS: i64 = 0x9123_683e;
+        let stat = rustix::fs::fstatfs(dir).ok()?;
+        let block = u64::try_from(if stat.f_frsize > 0 { stat.f_frsize } else { stat.f_bsize }).ok()?;
+        Some(Self { available: stat.f_bavail.saturating_mul(block), settles: matches!(stat.f_type as i64, XFS | BTRFS) })
+    }
+}
+
 /// One batch's root, with the directory whose files are being worked on.
 pub(super) struct Beneath<'a> {
     root: OwnedFd,
@@ -95,9 +114,8 @@ impl<'a> Beneath<'a> {
         Ok(Self { root, batch, min_age_s, now_ns, kept: None, locked: BTreeMap::new() })
     }
 
-    /// Bytes that non-root can still write, and inodes, on the root's filesystem.
-    pub fn available(&self) -> Option<u64> {
-        rustix::fs::fstatvfs(&self.root).ok().map(|s| s.f_bavail.saturating_mul(s.f_frsize))
+    pub fn room(&self) -> Option<Room> {
+        Room::of(self.root.as_fd())
     }
 
     /// Steps 1 to 3 of the module's list.
@@ -123,16 +141,14 @@ impl<'a> Beneath<'a> {
             return Err(SkipReason::Outside);
         }
         let size_as_examined = u64::try_from(stat.st_size) == Ok(target.size);
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile
-            || stat.st_ino != target.ino
-            || !size_as_examined
-            || mtime_ns(stat) != target.mtime_ns
-            || ctime_ns(stat) != target.ctime_ns
-        {
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_ino != target.ino {
             return Err(SkipReason::Changed);
         }
         if stat.st_nlink != 1 || target.links != 1 {
             return Err(SkipReason::HardLinked);
+        }
+        if !size_as_examined || mtime_ns(stat) != target.mtime_ns || ctime_ns(stat) != target.ctime_ns {
+            return Err(SkipReason::Changed);
         }
         // A time in the future is younger than anything: the subtraction goes below zero.
         let mut newest = mtime_ns(stat).max(ctime_ns(stat));

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::beneath::{Beneath, Held, Unlinked, lease, named};
-use super::files::settled;
+use super::files::growth;
 use super::{Scene, Tally};
 use crate::host::sys;
 use crate::model::{Bytes, Effect, FileBatch, FileFamily, FileTarget, HostPath, SkipReason};
@@ -73,7 +73,7 @@ pub(super) fn compress(batch: &FileBatch, scene: &Scene<'_>) -> Effect {
             return tally.finish(scene.now());
         }
     };
-    let before = beneath.available();
+    let before = beneath.room();
     let (mut from, mut to) = (0, 0);
     for (at, target) in batch.files.iter().enumerate() {
         if let Some(reason) = scene.must_stop(at, &mut tally) {
@@ -99,7 +99,7 @@ pub(super) fn compress(batch: &FileBatch, scene: &Scene<'_>) -> Effect {
     if to > 0 {
         tally.note(format!("{} became {}, gzip ratio {:.1}", Bytes(from), Bytes(to), from as f64 / to as f64));
     }
-    tally.available_delta = settled(before, tally.freed, || beneath.available());
+    tally.available_delta = growth(before, tally.freed, || beneath.room());
     tally.finish(scene.now())
 }
 

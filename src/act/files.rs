@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::beneath::{Beneath, Unlinked};
+use super::beneath::{Beneath, Room, Unlinked};
 use super::{Scene, Tally};
 use crate::model::{Effect, FileBatch, FileTarget, SkipReason};
 
@@ -22,7 +22,7 @@ pub(super) fn delete_into(batch: &FileBatch, files: &[&FileTarget], scene: &Scen
         Ok(beneath) => beneath,
         Err(why) => return tally.stop(why),
     };
-    let before = beneath.available();
+    let before = beneath.room();
     let dirs: Vec<_> = batch.dirs.iter().map(|d| (d, beneath.dir_as_examined(d))).collect();
     for (at, target) in files.iter().enumerate() {
         if !go_on(tally.freed) {
@@ -61,7 +61,7 @@ pub(super) fn delete_into(batch: &FileBatch, files: &[&FileTarget], scene: &Scen
             Err(reason) => tally.skip(batch.root.join(&target.path), reason),
         }
     }
-    tally.available_delta = settled(before, tally.freed, || beneath.available());
+    tally.available_delta = growth(before, tally.freed, || beneath.room());
 }
 
 enum Removed {
@@ -86,12 +86,14 @@ fn remove(beneath: &mut Beneath<'_>, target: &FileTarget, bytes_left: u64) -> Re
     }
 }
 
-/// Growth of the available space once it shows at least what was freed, or after a short wait: others write meanwhile.
-pub(super) fn settled(before: Option<u64>, freed: u64, available: impl Fn() -> Option<u64>) -> Option<i64> {
+/// Growth of the available space since `before`. Where the filesystem gives blocks back in the background, once it shows what was freed,
+/// or after a short wait: others write meanwhile.
+pub(super) fn growth(before: Option<Room>, freed: u64, room: impl Fn() -> Option<Room>) -> Option<i64> {
     let until = Instant::now() + SETTLE;
     loop {
-        let delta = i64::try_from(i128::from(available()?) - i128::from(before?)).ok()?;
-        if delta >= i64::try_from(freed).unwrap_or(i64::MAX) / 50 * 49 || Instant::now() >= until {
+        let now = room()?;
+        let delta = i64::try_from(i128::from(now.available) - i128::from(before?.available)).ok()?;
+        if !now.settles || delta >= i64::try_from(freed).unwrap_or(i64::MAX) / 50 * 49 || Instant::now() >= until {
             return Some(delta);
         }
         std::thread::sleep(SETTLE_STEP);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::docker::{DockerError, Engine, Inspected, is_reference};
-use super::files::settled;
+use super::files::growth;
 use super::waiting::wait_for;
 use super::{Scene, Tally};
 use crate::guard::{Limits, never};
@@ -76,7 +76,7 @@ pub(super) fn prune(images: &[ImageTarget], min_age_s: u64, scene: &Scene<'_>) -
             return tally.finish(scene.now());
         }
     };
-    let before = scene.available_at(&root);
+    let before = scene.room_at(&root);
     let min_age_s = min_age_s.max(Limits::MIN_IMAGE_AGE_S);
     for (at, target) in images.iter().enumerate() {
         if let Some(reason) = scene.must_stop(at, &mut tally) {
@@ -103,7 +103,7 @@ pub(super) fn prune(images: &[ImageTarget], min_age_s: u64, scene: &Scene<'_>) -
             }
         }
     }
-    tally.available_delta = settled(before, tally.freed, || scene.available_at(&root));
+    tally.available_delta = growth(before, tally.freed, || scene.room_at(&root));
     tally.finish(scene.now())
 }
 

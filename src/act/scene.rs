@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Tally;
+use super::beneath::{self, Room};
 use crate::host::ReadHost;
 use crate::model::{HostPath, IntentId, Now, SkipReason};
 use crate::record::{Ledger, RecordError};
@@ -88,9 +89,8 @@ impl Scene<'_> {
         None
     }
 
-    /// Bytes that non-root can still write where `path` of the host lies.
-    pub(super) fn available_at(&self, path: &HostPath) -> Option<u64> {
-        let dir = super::beneath::open_dir(self.host_root(), path).ok()?;
-        rustix::fs::fstatvfs(&dir).ok().map(|s| s.f_bavail.saturating_mul(s.f_frsize))
+    /// The room where `path` of the host lies.
+    pub(super) fn room_at(&self, path: &HostPath) -> Option<Room> {
+        Room::of(beneath::open_dir(self.host_root(), path).ok()?.as_fd())
     }
 }

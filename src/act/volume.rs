@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::files::settled;
+use super::files::growth;
 use super::programs::{Program, run};
 use super::waiting::wait_for;
 use super::{Scene, Tally};
@@ -74,11 +74,11 @@ fn find(said: &[u8], major: u32, minor: u32) -> Result<Option<VolumeInfo>, Strin
 
 pub(super) fn grow(grow: &GrowVolume, scene: &Scene<'_>) -> Effect {
     let mut tally = Tally::new(scene.now());
-    let before = scene.available_at(&grow.mount);
+    let before = scene.room_at(&grow.mount);
     let name = HostPath::from(format!("{}/{}", grow.vg, grow.lv).as_str());
     match wait_for(scene.left(), "growing", carry_out(grow, scene, &mut tally)) {
         Ok(()) => {
-            tally.available_delta = settled(before, (grow.to.0 - grow.from.0) / 10 * 9, || scene.available_at(&grow.mount));
+            tally.available_delta = growth(before, (grow.to.0 - grow.from.0) / 10 * 9, || scene.room_at(&grow.mount));
             tally.freed = tally.available_delta.and_then(|d| u64::try_from(d).ok()).unwrap_or(0);
             tally.note(format!("{name} grew from {} to {}", grow.from, grow.to));
         }

@@ -126,7 +126,7 @@ fn inodes_at_zero_are_healed() {
     let old: Vec<(String, u64)> = (0..600).map(|i| (format!("tmp/cache/{i:04}"), 1)).collect();
     let old: Vec<(&str, u64)> = old.iter().map(|(name, bytes)| (name.as_str(), *bytes)).collect();
     let Some(mut site) = Site::new(96, &["-N", "1024"], &old) else { return };
-    site.configure("act", "inode_hold = \"1s\"\n", "");
+    site.configure("act", "inodes_hold_s = 1\n", "");
     site.start_actuator();
     site.start_agent();
     fs::create_dir_all(site.mount.join("data")).expect("data");

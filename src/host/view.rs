@@ -17,9 +17,12 @@ const FIRST_PID_NAMESPACE: &[u8] = b"pid:[4026531836]";
 /// A service's sandbox has a mount namespace of its own, so that one is not compared; its `/` stays the same directory.
 ///
 /// # Errors
-/// When pid 1's namespaces may not be looked at.
+/// When pid 1 may not be looked at, and our own namespaces do not show it either.
 pub(super) fn read_host_view(root: &Root) -> Read<bool> {
-    let of_init = root.read_link("/proc/1/ns/pid")?;
+    let of_init = match root.read_link("/proc/1/ns/pid") {
+        Err(denied) if !root.is_elsewhere() => return if shows_by_itself(root)? { Ok(true) } else { Err(denied) },
+        of_init => of_init?,
+    };
     let is_machine = of_init.as_bytes() == FIRST_PID_NAMESPACE;
     let is_system = is_machine || super::root::if_there(root.list("/run/systemd/system"))?.is_some();
     // Seen through `/`, the processes must also be ours; through another root, being given it is the consent.
@@ -27,6 +30,13 @@ pub(super) fn read_host_view(root: &Root) -> Read<bool> {
     let init_root = HostPath::from("/proc/1/root");
     let same_root = identity(Path::new(&root.join(&"/".into())), &"/".into())? == identity(&root.join(&init_root).join("."), &init_root)?;
     Ok(is_system && same_processes && same_root)
+}
+
+/// Some machines let nobody look at pid 1. We are still on the machine itself when our processes are the first pid namespace's and our
+/// `/` is a block device's filesystem: a container that shares the machine's processes has an overlay for its `/`.
+fn shows_by_itself(root: &Root) -> Read<bool> {
+    let (major, ..) = identity(Path::new("/"), &"/".into())?;
+    Ok(root.read_link("/proc/self/ns/pid")?.as_bytes() == FIRST_PID_NAMESPACE && major != 0)
 }
 
 /// Device and inode.

@@ -90,7 +90,7 @@ pub fn line(body: &Body) -> Option<Line> {
         Body::Intent { intent, kind, files, bytes, .. } => Line {
             step: Some(kind.as_str().into()),
             ..plain(
-                format!("{} begins as {intent}: {files} objects, {}", kind.as_str(), crate::model::Bytes(*bytes)),
+                format!("step {} begins: {}, {files} objects, {}", intent.short(), kind.as_str(), crate::model::Bytes(*bytes)),
                 message_id::STEP_BEGUN,
             )
         },
@@ -99,7 +99,8 @@ pub fn line(body: &Body) -> Option<Line> {
             outcome: Some(format!("{:?}", effect.state).to_lowercase()),
             ..plain(
                 format!(
-                    "{intent} freed {} over {} objects, {} left alone",
+                    "step {} freed {} over {} objects, {} left alone",
+                    intent.short(),
                     effect.freed,
                     effect.done,
                     effect.skipped.values().sum::<u64>()
@@ -111,7 +112,7 @@ pub fn line(body: &Body) -> Option<Line> {
             step: Some(intent.to_string()),
             outcome: Some("unknown".into()),
             warns: true,
-            ..plain(format!("{intent}: what was done is not known yet: {why}"), message_id::STEP_DONE)
+            ..plain(format!("step {}: what was done is not known yet: {why}", intent.short()), message_id::STEP_DONE)
         },
         Body::AfterStep { intent, after } => {
             let (word, why) = match after {
@@ -123,7 +124,7 @@ pub fn line(body: &Body) -> Option<Line> {
                 step: Some(intent.to_string()),
                 outcome: Some(word.into()),
                 message_id: None,
-                ..plain(format!("after {intent}: {why}"), "")
+                ..plain(format!("after step {}: {why}", intent.short()), "")
             }
         }
         Body::Verdict { verdict } => {
@@ -138,13 +139,14 @@ pub fn line(body: &Body) -> Option<Line> {
             let commands: Vec<String> = escalation.follow_ups.iter().map(|f| format!("\n  # {}\n  {}", f.why, f.command)).collect();
             Line { warns: true, ..plain(format!("a person is needed: {}{}", escalation.reason, commands.concat()), message_id::ESCALATED) }
         }
-        Body::Undone { intent, effect } => {
-            Line { step: Some(intent.to_string()), ..plain(format!("{intent} taken back: {} objects", effect.done), message_id::UNDONE) }
-        }
+        Body::Undone { intent, effect } => Line {
+            step: Some(intent.to_string()),
+            ..plain(format!("step {} taken back: {} objects", intent.short(), effect.done), message_id::UNDONE)
+        },
         Body::UndoRefused { intent, refusal } => Line {
             step: Some(intent.to_string()),
             outcome: Some(refusal.reason.as_str().into()),
-            ..plain(format!("{intent} cannot be taken back, {refusal}"), message_id::REFUSED)
+            ..plain(format!("step {} cannot be taken back, {refusal}", intent.short()), message_id::REFUSED)
         },
         Body::Note { text } => Line { message_id: None, ..plain(text.clone(), "") },
         Body::Closed { outcome, summary } => {

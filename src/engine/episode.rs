@@ -70,7 +70,7 @@ pub struct Episode {
     /// Evidence of the round's diagnosis, of the last look, and of the verification.
     before: Option<Recorded>,
     last: Option<Recorded>,
-    verified: Option<Recorded>,
+    verified: Option<(Recorded, String)>,
     /// Steps whose effect is known, or that were begun and lost.
     acted: u32,
     /// The effect of some intent was never learnt.
@@ -441,8 +441,8 @@ impl Episode {
     fn verify(&mut self, since: &Now, recorded: Recorded, now: &Now) -> Vec<Command> {
         let verdict = self.judge(self.before.as_ref(), &recorded);
         match verdict {
-            Verdict::Resolved { .. } => {
-                self.verified = Some(recorded);
+            Verdict::Resolved { why } => {
+                self.verified = Some((recorded, why));
                 self.state = State::RefillPause;
                 vec![Command::ReleaseTurn, Command::Wait(self.timing.refill_after)]
             }
@@ -467,24 +467,22 @@ impl Episode {
     }
 
     fn refill(&mut self, recorded: &Recorded) -> Vec<Command> {
-        match self.judge(self.verified.as_ref(), recorded) {
-            verdict @ Verdict::Resolved { .. } => {
-                let why = match &verdict {
-                    Verdict::Resolved { why } | Verdict::NotResolved { why } | Verdict::Unknown { why } => why.clone(),
-                };
-                let mut commands = vec![record(Body::Verdict { verdict })];
-                let (outcome, summary) = if self.acted > 0 && !self.uncertain {
-                    (Outcome::Healed, why)
-                } else if self.uncertain {
-                    (Outcome::Healed, format!("{why}; one step's own account is missing, see the notes"))
-                } else {
-                    (Outcome::Cleared, why)
-                };
-                commands.extend(self.close(outcome, &summary));
-                commands
-            }
-            verdict => self.failed(verdict),
-        }
+        let (verified, first) = match &self.verified {
+            Some((verified, why)) => (Some(verified), why.clone()),
+            None => (None, String::new()),
+        };
+        let why = match self.judge(verified, recorded) {
+            Verdict::Resolved { .. } => format!("{first}; still so {} later", Seconds(self.timing.refill_after.as_secs_f64())),
+            verdict => return self.failed(verdict),
+        };
+        let mut commands = vec![record(Body::Verdict { verdict: Verdict::Resolved { why: why.clone() } })];
+        let (outcome, summary) = match (self.acted, self.uncertain) {
+            (0, _) => (Outcome::Cleared, why),
+            (_, false) => (Outcome::Healed, why),
+            (_, true) => (Outcome::Healed, format!("{why}; one step's own account is missing, see the notes")),
+        };
+        commands.extend(self.close(outcome, &summary));
+        commands
     }
 
     fn failed(&mut self, verdict: Verdict) -> Vec<Command> {

@@ -54,6 +54,11 @@ impl IntentId {
         Self(format!("{incident}/{round}.{step}"))
     }
 
+    /// `1.2`: round and step, for where the incident is clear.
+    pub fn short(&self) -> &str {
+        self.0.rsplit_once('/').map_or(self.0.as_str(), |(_, short)| short)
+    }
+
     /// The step it was made for, counted from 1; 0 when the text is not ours.
     pub fn step(&self) -> u32 {
         self.0.rsplit_once('.').and_then(|(_, step)| step.parse().ok()).unwrap_or(0)

@@ -272,3 +272,272 @@ pub fn load(step: &Step) -> (u64, Bytes) {
         Step::RestartHolder(_) => (1, Bytes(0)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::model::{BootId, FileFamily, FileTarget, HolderAction, ImageTarget, IntentId, StepKind};
+
+    fn now() -> Now {
+        Now { wall: jiff::Timestamp::from_second(1_000_000).unwrap(), boot: BootId("a".into()), uptime_s: 500_000.0 }
+    }
+
+    fn target(path: &str, on_disk: u64) -> FileTarget {
+        FileTarget { path: path.into(), ino: 1, size: on_disk, on_disk, mtime_ns: 0, ctime_ns: 0, links: 1 }
+    }
+
+    fn batch(family: FileFamily, root: &str, path: &str) -> FileBatch {
+        let min_age_s = Limits::min_age_s(family);
+        FileBatch { family, root: root.into(), device: 1, min_age_s, files: vec![target(path, 4096)], dirs: vec![] }
+    }
+
+    fn rotated() -> Step {
+        Step::DeleteFiles(batch(FileFamily::RotatedLogs, "/var/log", "app.log.1"))
+    }
+
+    fn holder(unit: &str) -> Step {
+        Step::RestartHolder(Holder { unit: unit.into(), pid: 9, start_ticks: 9, action: HolderAction::Restart, held: Bytes(1) })
+    }
+
+    fn grow(vg: &str, from: u64, to: u64) -> Step {
+        let (from, to) = (Bytes(from << 30), Bytes(to << 30));
+        Step::GrowVolume(GrowVolume { vg: vg.into(), lv: "root".into(), mount: "/".into(), fs_type: "ext4".into(), from, to })
+    }
+
+    fn image(tag: &str, min_age_s: u64) -> Step {
+        let image = ImageTarget { id: "sha256:1".into(), tags: vec![tag.into()], digests: vec![], size: Bytes(1) };
+        Step::PruneImages { images: vec![image], min_age_s }
+    }
+
+    /// Everything is allowed and calm; a test changes one thing.
+    struct World {
+        step: Step,
+        subject: Subject,
+        confidence: f64,
+        policy: Policy,
+        holds: Holds,
+        past: Vec<PastAct>,
+        now: Now,
+    }
+
+    impl World {
+        fn new(step: Step) -> Self {
+            let limits = Limits { mounts: vec!["/".into()], steps: StepKind::ALL.into(), ..Limits::default() };
+            Self {
+                step,
+                subject: Subject::Filesystem { mount: "/".into(), device: 1 },
+                confidence: 0.9,
+                policy: Policy { mode: Mode::Act, runbook_allowed: true, limits },
+                holds: Holds {
+                    paused: None,
+                    package_manager: Observed::fresh(None),
+                    shutting_down: Observed::fresh(false),
+                    host_view: Observed::fresh(true),
+                    another_episode: None,
+                    ledger: Observed::fresh(()),
+                },
+                past: vec![],
+                now: now(),
+            }
+        }
+
+        fn with(step: Step, change: impl FnOnce(&mut Self)) -> Self {
+            let mut world = Self::new(step);
+            change(&mut world);
+            world
+        }
+
+        fn answer(&self) -> Option<Why> {
+            let (incident, runbook) = (IncidentId("disk-1".into()), RunbookId::new("disk"));
+            let asked = Asked {
+                incident: &incident,
+                runbook: &runbook,
+                subject: &self.subject,
+                step: &self.step,
+                confidence: Confidence::new(self.confidence),
+            };
+            let here = Circumstances { policy: &self.policy, holds: &self.holds, past: &self.past, now: &self.now };
+            match admit(asked, here) {
+                Ok(admitted) => {
+                    assert_eq!(admitted.get(), &self.step);
+                    None
+                }
+                Err(refusal) => {
+                    assert!(!refusal.detail.is_empty());
+                    Some(refusal.reason)
+                }
+            }
+        }
+    }
+
+    fn past(incident: &str, at: Now, files: u64, bytes: u64) -> PastAct {
+        PastAct {
+            intent: IntentId(format!("{incident}/1.1")),
+            incident: IncidentId(incident.into()),
+            runbook: RunbookId::new("disk"),
+            subject: Subject::Filesystem { mount: "/".into(), device: 1 },
+            kind: StepKind::RotatedLogs,
+            at,
+            files,
+            bytes: Bytes(bytes),
+        }
+    }
+
+    fn unknown<T>() -> Observed<T> {
+        Observed::unavailable("could not be read")
+    }
+
+    fn bent(step: Step, change: impl FnOnce(&mut FileBatch)) -> World {
+        World::with(step, |w| match &mut w.step {
+            Step::CompressLogs(b) | Step::DeleteFiles(b) | Step::VacuumJournal { files: b, .. } => change(b),
+            Step::PruneImages { .. } | Step::GrowVolume(_) | Step::RestartHolder(_) => panic!("no files in this step"),
+        })
+    }
+
+    #[test]
+    fn what_is_allowed_calm_and_plain_is_admitted() {
+        let vacuum =
+            Step::VacuumJournal { keep: Bytes(1), files: batch(FileFamily::JournalArchives, "/var/log/journal", "0f/system@1.journal") };
+        let compress = Step::CompressLogs(batch(FileFamily::ClosedLogs, "/var/log/nginx", "old.log.1"));
+        for step in [rotated(), vacuum, compress, holder("app.service"), grow("vg", 10, 12), image("app:1", 600)] {
+            assert_eq!(World::new(step.clone()).answer(), None, "{step:?}");
+        }
+    }
+
+    /// One way at least to each reason that guard can give, and to no other.
+    fn ways() -> Vec<(Why, World)> {
+        let day_before = Now { wall: now().wall - jiff::SignedDuration::from_hours(23), uptime_s: now().uptime_s - 23.0 * 3600.0, ..now() };
+        vec![
+            (Why::ReportOnly, World::with(rotated(), |w| w.policy.mode = Mode::Observe)),
+            (Why::PolicyForbids, World::with(rotated(), |w| w.policy.runbook_allowed = false)),
+            (Why::PolicyForbids, World::with(rotated(), |w| w.policy.limits.steps.clear())),
+            (Why::NoOptIn, World::with(rotated(), |w| w.policy.limits.mounts.clear())),
+            (Why::NoOptIn, World::with(rotated(), |w| w.subject = Subject::Host)),
+            (Why::NoOptIn, World::with(rotated(), |w| w.subject = Subject::Disk { name: "vda".into() })),
+            (Why::NoOptIn, World::new(holder("postgresql@15-main.service"))),
+            (Why::NeverList, bent(rotated(), |b| b.files = vec![target("audit/audit.log.1", 1)])),
+            (Why::NeverList, bent(rotated(), |b| b.dirs = vec![target("auth.log", 1)])),
+            (
+                Why::NeverList,
+                World::with(rotated(), |w| {
+                    w.policy.limits.log_roots = vec!["/var/lib/mysql".into()];
+                    w.step = Step::DeleteFiles(batch(FileFamily::RotatedLogs, "/var/lib/mysql", "x.1"));
+                }),
+            ),
+            (
+                Why::NeverList,
+                World::with(rotated(), |w| {
+                    w.policy.limits.log_roots = vec!["/".into()];
+                    w.step = Step::DeleteFiles(batch(FileFamily::RotatedLogs, "/srv/log", "x.1"));
+                }),
+            ),
+            (Why::NeverList, World::new(holder("sshd.service"))),
+            (Why::NeverList, World::new(image("registry.k8s.io/pause:3.9", 600))),
+            (Why::OutsideRoots, bent(rotated(), |b| b.root = "/var/logs".into())),
+            (Why::OutsideRoots, bent(rotated(), |b| b.device = 2)),
+            (Why::TooYoung, bent(rotated(), |b| b.min_age_s -= 1)),
+            (Why::TooYoung, World::new(image("app:1", 599))),
+            (Why::OverCap, World::with(rotated(), |w| w.policy.limits.max_files = 0)),
+            (Why::OverCap, World::with(rotated(), |w| w.policy.limits.max_bytes = Bytes(4095))),
+            (Why::OverCap, World::with(rotated(), |w| w.past = vec![past("disk-1", now(), 20_000, 0)])),
+            (Why::OverCap, World::new(grow("vg", 499, 501))),
+            (Why::Cooldown, World::with(rotated(), |w| w.past = vec![past("disk-0", day_before, 1, 1)])),
+            (Why::LowConfidence, World::with(rotated(), |w| w.confidence = 0.69)),
+            (Why::Paused, World::with(rotated(), |w| w.holds.paused = Some("anna: migration".into()))),
+            (Why::PackageManager, World::with(rotated(), |w| w.holds.package_manager = Observed::fresh(Some("dpkg".into())))),
+            (Why::PackageManager, World::with(rotated(), |w| w.holds.package_manager = unknown())),
+            (Why::ShuttingDown, World::with(rotated(), |w| w.holds.shutting_down = Observed::fresh(true))),
+            (Why::ShuttingDown, World::with(rotated(), |w| w.holds.shutting_down = unknown())),
+            (Why::WrongView, World::with(rotated(), |w| w.holds.host_view = Observed::fresh(false))),
+            (Why::WrongView, World::with(rotated(), |w| w.holds.host_view = unknown())),
+            (Why::AnotherEpisode, World::with(rotated(), |w| w.holds.another_episode = Some(IncidentId("disk-2".into())))),
+            (Why::LedgerUntrusted, World::with(rotated(), |w| w.holds.ledger = unknown())),
+            (Why::Malformed, bent(rotated(), |b| b.files = vec![target("../etc/passwd.1", 1)])),
+            (Why::Malformed, bent(rotated(), |b| b.files = vec![target("/etc/passwd.1", 1)])),
+            (Why::Malformed, bent(rotated(), |b| b.files = vec![target("", 1)])),
+            (Why::Malformed, bent(rotated(), |b| b.files = vec![target("a//b.1", 1)])),
+            (Why::Malformed, bent(rotated(), |b| b.root = "/var/log/../../etc".into())),
+            (Why::Malformed, bent(rotated(), |b| b.root = "var/log".into())),
+            (Why::Malformed, bent(rotated(), |b| b.family = FileFamily::ClosedLogs)),
+            (Why::Malformed, World::new(grow("vg", 10, 10))),
+            (Why::Malformed, World::new(grow("--force", 10, 12))),
+        ]
+    }
+
+    #[test]
+    fn every_reason_that_guard_can_give_is_reachable() {
+        for (why, world) in ways() {
+            assert_eq!(world.answer(), Some(why), "{:?}", world.step);
+        }
+        // The others are for who carries out: they are given where the step is taken.
+        let elsewhere = [Why::Stale, Why::NoActuator, Why::NotAvailable];
+        let reached: BTreeSet<Why> = ways().into_iter().map(|(why, _)| why).collect();
+        let all: BTreeSet<Why> = Why::ALL.iter().copied().filter(|w| !elsewhere.contains(w)).collect();
+        assert_eq!(reached, all);
+    }
+
+    #[test]
+    fn what_must_never_be_is_said_before_what_a_person_could_allow() {
+        let worst = World::with(holder("sshd.service"), |w| {
+            w.policy.mode = Mode::Observe;
+            w.holds.paused = Some("x".into());
+        });
+        assert_eq!(worst.answer(), Some(Why::NeverList));
+    }
+
+    fn later(wall_s: i64, boot: &str, uptime_s: f64) -> Now {
+        Now { wall: now().wall + jiff::SignedDuration::from_secs(wall_s), boot: BootId(boot.into()), uptime_s }
+    }
+
+    fn cooled(at: Now) -> bool {
+        let world = World::with(rotated(), |w| {
+            w.past = vec![past("disk-0", now(), 1, 1)];
+            w.now = at;
+        });
+        match world.answer() {
+            None => true,
+            Some(Why::Cooldown) => false,
+            Some(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn no_jump_of_the_clock_shortens_a_cooldown() {
+        let (day, hours) = (86_400, 7200);
+        let up = now().uptime_s;
+        assert!(!cooled(later(day - 1, "a", up + (day - 1) as f64)));
+        assert!(cooled(later(day, "a", up + day as f64)));
+        // Two hours forward, after 22: the boot clock says that they are missing.
+        assert!(!cooled(later(day, "a", up + (day - hours) as f64)));
+        // Two hours back, after a day: the wall clock says that they may be missing.
+        assert!(!cooled(later(day - hours, "a", up + day as f64)));
+        assert!(cooled(later(day, "a", up + (day + hours) as f64)));
+    }
+
+    #[test]
+    fn a_cooldown_lasts_over_reboots() {
+        let day = 86_400;
+        assert!(!cooled(later(day - 1, "b", 100.0)));
+        assert!(cooled(later(day, "b", 100.0)));
+        // The clock of a machine without a battery starts long ago: only what it has been up for is certain.
+        assert!(!cooled(later(-10 * day, "b", 3600.0)));
+        assert!(cooled(later(-10 * day, "b", day as f64)));
+    }
+
+    #[test]
+    fn a_cooldown_follows_the_filesystem_and_spares_its_own_incident() {
+        let with = |subject: Subject, incident: &str| {
+            let world = World::with(rotated(), |w| {
+                w.past = vec![PastAct { subject, ..past(incident, now(), 1, 1) }];
+            });
+            world.answer()
+        };
+        let fs = |mount: &str, device| Subject::Filesystem { mount: mount.into(), device };
+        assert_eq!(with(fs("/", 9), "disk-0"), Some(Why::Cooldown), "another device on the same mount point");
+        assert_eq!(with(fs("/mnt", 1), "disk-0"), Some(Why::Cooldown), "the same device elsewhere");
+        assert_eq!(with(fs("/mnt", 9), "disk-0"), None);
+        assert_eq!(with(fs("/", 1), "disk-1"), None, "steps of one incident follow each other");
+    }
+}

@@ -33,8 +33,8 @@ pub use peers::{in_group, random_u16, user_name};
 
 use std::time::Duration;
 
-use crate::model::{Answer, DiskIo, FileFamily, FsUsage, HostPath, Mount, Now, Observed, Pressure, Query};
-pub use crate::model::{Candidates, DirUse, FileUse, HeldFile, HeldFiles, NotSeen, Scan, Writer};
+use crate::model::{Answer, DiskIo, FsUsage, HostPath, Mount, Now, Observed, Pressure, Query};
+pub use crate::model::{Candidates, DirUse, FamilyAsk, FileUse, HeldFile, HeldFiles, NotSeen, Scan, Writer};
 
 /// Why a read gave nothing. The text names the thing.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -114,23 +114,4 @@ pub struct ScanAsk {
     pub deadline: Duration,
     /// Wall clock of the walk, for ages.
     pub now: Now,
-}
-
-/// Candidates of one family: regular files under `root` that match and are old enough.
-#[derive(Debug, Clone)]
-pub struct FamilyAsk {
-    pub family: FileFamily,
-    pub root: HostPath,
-    /// By the newest of access, change and modification for tmp, of change and modification else.
-    pub min_age_s: u64,
-    /// Only files at least this large on disk (0: all) ...
-    pub min_size: u64,
-    /// ... unless they are this old; `None`: no such exception.
-    pub or_age_s: Option<u64>,
-    /// Glob patterns on the file name; empty: all.
-    pub names: Vec<String>,
-    /// Glob patterns on the absolute path that are left alone (tmpfiles.d's x and X).
-    pub exclude: Vec<String>,
-    /// Also collect directories that would be empty then and are at least this old.
-    pub dirs_min_age_s: Option<u64>,
 }

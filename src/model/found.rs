@@ -1,8 +1,27 @@
-//! What a look at a filesystem found: its tree, the deleted files still held on it, and who writes to it.
+//! What a walk is asked for, and what a look at a filesystem found: its tree, the deleted files still held on it, and who writes to it.
 
 use serde::{Deserialize, Serialize};
 
 use super::{FileFamily, FileTarget, HostPath};
+
+/// Candidates of one family: regular files under `root` that match and are old enough.
+#[derive(Debug, Clone)]
+pub struct FamilyAsk {
+    pub family: FileFamily,
+    pub root: HostPath,
+    /// By the newest of access, change and modification for tmp, of change and modification else.
+    pub min_age_s: u64,
+    /// Only files at least this large on disk (0: all) ...
+    pub min_size: u64,
+    /// ... unless they are this old; `None`: no such exception.
+    pub or_age_s: Option<u64>,
+    /// Glob patterns on the file name; empty: all.
+    pub names: Vec<String>,
+    /// Glob patterns on the absolute path that are left alone (tmpfiles.d's x and X).
+    pub exclude: Vec<String>,
+    /// Also collect directories that would be empty then and are at least this old.
+    pub dirs_min_age_s: Option<u64>,
+}
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Scan {

@@ -25,7 +25,7 @@ mod verdict;
 
 pub use diagnosis::{Confidence, Diagnosis, Explained, Finding};
 pub use effect::{Effect, EffectState, Skip, SkipReason};
-pub use found::{Candidates, DirUse, FileUse, HeldFile, HeldFiles, NotSeen, Scan, Writer};
+pub use found::{Candidates, DirUse, FamilyAsk, FileUse, HeldFile, HeldFiles, NotSeen, Scan, Writer};
 pub use fs::{FsKind, FsUsage, Mount};
 pub use ids::{IncidentId, IntentId, RunbookId};
 pub use incident::{Body, Entry, IncidentSummary, Phase};

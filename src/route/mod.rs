@@ -136,3 +136,130 @@ impl Router {
 fn is_same(a: &Signal, b: &Signal) -> bool {
     a.kind == b.kind && a.subject == b.subject
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{BootId, FsKind, FsSample, Mount, Now, Observed, Severity, SignalKind};
+
+    fn now() -> Now {
+        Now { wall: jiff::Timestamp::UNIX_EPOCH, boot: BootId("a".into()), uptime_s: 1.0 }
+    }
+
+    fn root() -> Subject {
+        Subject::Filesystem { mount: "/".into(), device: 1 }
+    }
+
+    fn vda() -> Subject {
+        Subject::Disk { name: "vda".into() }
+    }
+
+    fn signal(kind: &'static str, subject: Subject, severity: Severity) -> Signal {
+        Signal { kind: SignalKind::new(kind), subject, severity, since: now(), detail: String::new() }
+    }
+
+    fn high() -> Signal {
+        signal("disk_usage_high", root(), Severity::Warning)
+    }
+
+    fn busy() -> Signal {
+        signal("disk_io_saturation", vda(), Severity::Warning)
+    }
+
+    fn sample() -> Sample {
+        let mount = Mount {
+            path: "/".into(),
+            device: 1,
+            source: "/dev/vda1".into(),
+            fs_type: "ext4".into(),
+            kind: FsKind::Local,
+            read_only: false,
+            also_at: vec![],
+        };
+        let usage = Observed::unavailable("not asked");
+        let fs = FsSample { mount, usage, stuck_for_s: None, ext4_errors: Observed::fresh(0), disks: vec!["vda1".into(), "vda".into()] };
+        Sample {
+            at: now(),
+            filesystems: Observed::fresh(vec![fs]),
+            disks: Observed::unavailable("not asked"),
+            io_pressure: Observed::unavailable("not asked"),
+            node_disk_pressure: Observed::unavailable("not asked"),
+        }
+    }
+
+    /// `open / 2`, `signals / 0`, ...
+    fn told(router: &mut Router, changes: Vec<Change>) -> Vec<String> {
+        let told = router.route(changes, &sample()).into_iter();
+        told.map(|r| match r {
+            Routed::Open { subject, signals, .. } => format!("open {subject} {}", signals.len()),
+            Routed::Signals { subject, signals, .. } => format!("signals {subject} {}", signals.len()),
+            Routed::Unanswered(signal) => format!("unanswered {}", signal.kind),
+        })
+        .collect()
+    }
+
+    fn disk() -> RunbookId {
+        RunbookId::new("disk")
+    }
+
+    #[test]
+    fn signals_of_one_subject_are_one_episode() {
+        let mut router = Router::default();
+        let filling = signal("disk_filling", root(), Severity::Warning);
+        assert_eq!(told(&mut router, vec![Change::Raised(high()), Change::Raised(filling.clone())]), ["open / 2"]);
+        assert_eq!(told(&mut router, vec![Change::Raised(high())]), ["signals / 2"], "the same signal is not counted twice");
+        assert_eq!(told(&mut router, vec![Change::Cleared(filling)]), ["signals / 1"]);
+        assert_eq!(told(&mut router, vec![Change::Cleared(high())]), ["signals / 0"]);
+    }
+
+    #[test]
+    fn what_stays_raised_opens_nothing_again_until_it_changes() {
+        let mut router = Router::default();
+        told(&mut router, vec![Change::Raised(high())]);
+        router.closed(&disk(), &root());
+        assert_eq!(told(&mut router, vec![]), [""; 0]);
+        let worse = Signal { severity: Severity::Critical, ..high() };
+        assert_eq!(told(&mut router, vec![Change::Raised(worse)]), ["open / 1"]);
+        router.closed(&disk(), &root());
+        assert_eq!(told(&mut router, vec![Change::Cleared(high())]), [""; 0]);
+        assert_eq!(told(&mut router, vec![Change::Raised(high())]), ["open / 1"]);
+    }
+
+    #[test]
+    fn changed_circumstances_open_what_is_still_raised() {
+        let mut router = Router::default();
+        told(&mut router, vec![Change::Raised(high())]);
+        assert_eq!(router.afresh(), [], "it is open");
+        router.closed(&disk(), &root());
+        assert!(matches!(&router.afresh()[..], [Routed::Open { .. }]));
+        assert_eq!(router.afresh(), []);
+    }
+
+    #[test]
+    fn a_saturated_disk_joins_the_filesystem_that_is_being_healed_on_it() {
+        let mut router = Router::default();
+        told(&mut router, vec![Change::Raised(high())]);
+        assert_eq!(told(&mut router, vec![Change::Raised(busy())]), ["signals / 2"]);
+        assert_eq!(told(&mut router, vec![Change::Cleared(busy())]), ["signals / 1"]);
+        assert_eq!(told(&mut Router::default(), vec![Change::Raised(busy())]), ["open disk vda 1"]);
+    }
+
+    #[test]
+    fn a_signal_without_a_runbook_is_told_and_not_lost() {
+        let mut router = Router::default();
+        assert_eq!(
+            told(&mut router, vec![Change::Raised(signal("toothache", Subject::Host, Severity::Warning))]),
+            ["unanswered toothache"]
+        );
+        assert!(router.cases.is_empty());
+    }
+
+    #[test]
+    fn nothing_is_kept_of_what_is_over() {
+        let mut router = Router::default();
+        told(&mut router, vec![Change::Raised(high())]);
+        told(&mut router, vec![Change::Cleared(high())]);
+        router.closed(&disk(), &root());
+        assert!(router.cases.is_empty());
+    }
+}

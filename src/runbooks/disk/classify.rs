@@ -11,7 +11,7 @@ use super::offers::{Offer, known_roots, ladder};
 use super::signals::{IO, READONLY, STUCK};
 use super::{Params, held};
 use crate::model::{
-    Bytes, Confidence, Diagnosis, Explained, FileFamily, Finding, FsUsage, HostPath, Now, Observed, Scan, Seconds, Severity, Writer,
+    Bytes, Confidence, Diagnosis, Explained, FileFamily, Finding, FsKind, FsUsage, HostPath, Now, Observed, Scan, Seconds, Severity, Writer,
 };
 
 pub(super) fn classify(evidence: &Evidence, params: &Params, now: &Now) -> Diagnosis {
@@ -71,7 +71,9 @@ fn fault(facts: &Facts<'_>) -> Option<Judged> {
     let read_only = e.mount.value().is_some_and(|m| m.read_only);
     let (stuck, errors) = (e.stuck_for_s.is_some(), e.new_errors > 0);
     let told = e.has(&STUCK) || e.has(&READONLY);
-    if !(told || read_only || stuck || errors) {
+    // Mounted read-only on purpose, and nobody complained: no fault.
+    let turned = read_only && !e.signals.is_empty();
+    if !(told || turned || stuck || errors) {
         return None;
     }
     let place = facts.place();
@@ -108,6 +110,11 @@ fn space(facts: &Facts<'_>) -> Judged {
     let (Some(_), Some(usage)) = (e.mount.value(), e.usage.value()) else {
         return nothing(format!("{place}: how full it is cannot be read"));
     };
+    match e.mount.value() {
+        Some(mount) if mount.kind != FsKind::Local => return nothing(format!("{place} is {}: nothing on it is cleaned", mount.fs_type)),
+        Some(mount) if mount.read_only => return nothing(format!("{place} is read-only: nothing on it is cleaned")),
+        _ => {}
+    }
     let Some(need) = facts.need else {
         return nothing(format!("{place}: how fast it fills is not known"));
     };
@@ -117,8 +124,10 @@ fn space(facts: &Facts<'_>) -> Judged {
     if need.bytes == 0 {
         return small_files(facts, usage, need.inodes);
     }
-    let amounts = amounts(facts, need.bytes);
+    let mut amounts = amounts(facts, need.bytes);
     let total = amounts.iter().fold(0u64, |sum, (_, amount)| sum.saturating_add(*amount));
+    // What nothing explains stands for election like everything else.
+    amounts.push((Class::Unknown, need.bytes.saturating_sub(total)));
     let covers = |amount: u64| (amount as f64 / need.bytes as f64).min(1.0);
     let first = amounts.iter().find(|(_, amount)| *amount >= need.bytes);
     // `max_by_key` keeps the last of equals; the least harm is the first.

@@ -30,19 +30,17 @@ pub(super) fn doubts(evidence: &Evidence, class: Class, now: &Now) -> Doubts {
         _ => {}
     }
     doubts.part("usage", &e.usage, 0.0);
-    doubts.part("largest consumers", &e.scan, 0.5);
-    if let Some(scan) = e.scan.value() {
-        let seen: Vec<String> = scan.not_seen.iter().map(|n| format!("{} {}", n.count, n.why)).collect();
-        match (scan.complete, seen.is_empty()) {
-            (false, _) => doubts.say("part of the tree", &seen.join(", "), 0.85),
-            (true, false) => doubts.say("part of the tree", &seen.join(", "), 0.98),
-            (true, true) => {}
+    doubts.gaps("largest consumers", &e.scan, 0.5, |scan| {
+        let unseen: Vec<String> = scan.not_seen.iter().map(|n| format!("{} {}", n.count, n.why)).collect();
+        match (scan.complete, unseen.is_empty()) {
+            (false, _) => Some((format!("not the whole tree was seen: {}", unseen.join(", ")), 0.85)),
+            (true, false) => Some((unseen.join(", "), 0.98)),
+            (true, true) => None,
         }
-    }
-    doubts.part("deleted files still open", &e.held, 0.9);
-    if let Some(held) = e.held.value().filter(|h| h.unreadable_processes > 0) {
-        doubts.say("deleted files still open", &format!("{} processes could not be read", held.unreadable_processes), 0.98);
-    }
+    });
+    doubts.gaps("deleted files still open", &e.held, 0.9, |held| {
+        (held.unreadable_processes > 0).then(|| (format!("{} processes could not be read", held.unreadable_processes), 0.98))
+    });
     doubts.part("writers", &e.writers, 0.95);
     doubts.part("growth", &e.growth, 0.97);
     doubts.part("tmpfiles.d exceptions", &e.tmp_exclusions, 0.97);
@@ -66,16 +64,27 @@ impl Doubts {
         self.trust *= worth;
     }
 
-    /// `without` is what the evidence is worth when this part is missing. Known and old is never worth less than that.
     fn part<T>(&mut self, what: &str, part: &Observed<T>, without: f64) {
-        match part {
-            Observed::Unavailable { why } => self.say(what, why, without),
-            Observed::Value { age_s, .. } => {
-                let fresh = freshness(*age_s);
-                if fresh < 1.0 {
-                    self.say(what, &format!("{} old", Seconds(*age_s)), fresh.max(without));
-                }
-            }
+        self.gaps(what, part, without, |_| None);
+    }
+
+    /// `without` is what the evidence is worth when this part is missing. Known with gaps, or old, it is never worth less than that.
+    fn gaps<T>(&mut self, what: &str, part: &Observed<T>, without: f64, gap: impl Fn(&T) -> Option<(String, f64)>) {
+        let (value, age_s) = match part {
+            Observed::Unavailable { why } => return self.say(what, why, without),
+            Observed::Value { value, age_s } => (value, *age_s),
+        };
+        let mut worth = freshness(age_s);
+        let mut why = Vec::new();
+        if worth < 1.0 {
+            why.push(format!("{} old", Seconds(age_s)));
+        }
+        if let Some((gap, factor)) = gap(value) {
+            why.push(gap);
+            worth *= factor;
+        }
+        if !why.is_empty() {
+            self.say(what, &why.join(", "), worth.max(without));
         }
     }
 }

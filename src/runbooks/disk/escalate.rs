@@ -122,6 +122,7 @@ fn room(evidence: &Evidence, path: &str, say: &mut impl FnMut(String, String)) {
     let gib = ((growth.bytes_per_s * MONTH_S) / f64::from(1 << 30)).ceil().max(1.0) as u64;
     let why = format!("+{gib} GiB for 30 days at this growth ({}/s over {})", Bytes(growth.bytes_per_s as u64), growth.over);
     let command = match evidence.volume.value() {
+        Some(volume) if volume.vg_free.0 >> 30 < gib => format!("vgs {}", shell_word(&volume.vg)),
         Some(volume) => format!("lvextend --resizefs --size +{gib}G {}", shell_word(format!("{}/{}", volume.vg, volume.lv))),
         None => format!("findmnt --target {path} --output SOURCE,FSTYPE,SIZE"),
     };

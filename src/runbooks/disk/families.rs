@@ -1,8 +1,7 @@
 //! Which files a rule may speak of: names, and where on this filesystem they may lie.
 
 use super::Params;
-use crate::host::FamilyAsk;
-use crate::model::{FileFamily, HostPath, Mount};
+use crate::model::{FamilyAsk, FileFamily, HostPath, Mount};
 
 /// In the order of the ladder.
 pub(super) const ALL: [FileFamily; 9] = [

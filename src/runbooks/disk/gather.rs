@@ -7,8 +7,8 @@ use super::evidence::{Evidence, HolderAnswer, Io, Ratio};
 use super::{Params, families};
 use crate::host::{ReadError, ReadHost, ScanAsk};
 use crate::model::{
-    Answer, Bytes, Candidates, FileFamily, FsKind, FsUsage, HeldFiles, HolderUnit, HostPath, ImageStore, Mount, Now, Observed, Query, Scan,
-    Seconds, Subject, VolumeInfo,
+    Answer, Bytes, Candidates, FamilyAsk, FileFamily, FsKind, FsUsage, HeldFiles, HolderUnit, HostPath, ImageStore, Mount, Now, Observed,
+    Query, Scan, Seconds, Subject, VolumeInfo,
 };
 use crate::runbooks::{Depth, FocusedAsk};
 
@@ -161,7 +161,7 @@ fn io(host: &dyn ReadHost, ask: &FocusedAsk<'_>, mount: &Mount) -> Io {
     Io { busy, pressure: host.io_pressure().into(), disks }
 }
 
-fn scan(host: &dyn ReadHost, mount: &Mount, families: Vec<crate::host::FamilyAsk>, params: &Params, now: &Now) -> Observed<Scan> {
+fn scan(host: &dyn ReadHost, mount: &Mount, families: Vec<FamilyAsk>, params: &Params, now: &Now) -> Observed<Scan> {
     let keep = usize::try_from(params.limits.max_files).unwrap_or(KEEP).clamp(1, KEEP);
     host.scan(&ScanAsk {
         mount: mount.path.clone(),

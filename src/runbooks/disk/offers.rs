@@ -161,6 +161,7 @@ fn files(found: &Candidates, skip: impl Fn(&HostPath) -> Option<&'static str>) -
     // Beyond what the walk kept there is more, if it was cut off.
     let more = found.total_files.saturating_sub(found.files.len() as u64).saturating_sub(found.hard_linked);
     if more > 0 {
+        offer.left_out.push(format!("{more} more files match than one walk lists"));
         let kept: u64 = found.files.iter().fold(0, |sum, t| sum.saturating_add(t.on_disk));
         offer.bytes = offer.bytes.saturating_add(found.total_on_disk.saturating_sub(kept));
     }

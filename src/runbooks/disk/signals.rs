@@ -194,3 +194,172 @@ fn disks(filesystems: &[FsSample], sample: &Sample, history: &History, params: &
         out.push(says(IO, &subject, wants, detail));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{BootId, DiskIo, Mount, Now, Pressure};
+
+    const GIB: u64 = 1 << 30;
+
+    fn mount() -> Mount {
+        let (path, source) = ("/data".into(), "/dev/vdb1".into());
+        Mount { path, device: 7, source, fs_type: "ext4".into(), kind: FsKind::Local, read_only: false, also_at: vec![] }
+    }
+
+    fn usage(percent: f64, inodes_free: u64) -> FsUsage {
+        let free = ((100.0 - percent) * GIB as f64) as u64;
+        FsUsage { total: 100 * GIB, free, available: free, inodes: 1000, inodes_free }
+    }
+
+    fn fs(usage: FsUsage) -> FsSample {
+        FsSample {
+            mount: mount(),
+            usage: Observed::fresh(usage),
+            stuck_for_s: None,
+            ext4_errors: Observed::fresh(0),
+            disks: vec!["vdb1".into(), "vdb".into()],
+        }
+    }
+
+    fn sample(at_s: f64, fs: Vec<FsSample>, busy_ms: u64, waiting: f64) -> Sample {
+        let io = DiskIo { name: "vdb".into(), busy_ms, read_bytes: 0, written_bytes: 0 };
+        let some = Pressure { some_avg10: 0.0, some_avg60: waiting, full_avg10: 0.0, full_avg60: 0.0, some_total_us: 0, full_total_us: 0 };
+        Sample {
+            at: Now { wall: jiff::Timestamp::UNIX_EPOCH, boot: BootId("a".into()), uptime_s: at_s },
+            filesystems: Observed::fresh(fs),
+            disks: Observed::fresh(vec![io]),
+            io_pressure: Observed::fresh(some),
+            node_disk_pressure: Observed::unavailable("no kubelet"),
+        }
+    }
+
+    /// What each signal wants, by name: `W` warning, `C` critical, `-` clear, `=` stay, `?` unknown; absent: not spoken of.
+    fn wants(samples: &[Sample]) -> std::collections::BTreeMap<String, char> {
+        let mut history = History::default();
+        samples.iter().for_each(|s| history.push(s));
+        let told = conditions(samples.last().unwrap(), &history, &Params::default()).into_iter();
+        told.map(|c| {
+            let letter = match c.wants {
+                Wants::Raise { severity: Severity::Warning, .. } => 'W',
+                Wants::Raise { severity: Severity::Critical, .. } => 'C',
+                Wants::Clear => '-',
+                Wants::Stay => '=',
+                Wants::Unknown => '?',
+            };
+            (c.kind.to_string(), letter)
+        })
+        .collect()
+    }
+
+    fn of(kind: &SignalKind, samples: &[Sample]) -> char {
+        wants(samples).get(&*kind.0).copied().unwrap_or(' ')
+    }
+
+    fn at(fs: FsSample) -> Vec<Sample> {
+        vec![sample(10.0, vec![fs], 0, 0.0)]
+    }
+
+    #[test]
+    fn usage_and_inodes_at_their_thresholds() {
+        for (percent, says) in [(95.0, 'C'), (94.9, 'W'), (85.0, 'W'), (84.9, '='), (80.0, '='), (79.9, '-')] {
+            assert_eq!(of(&USAGE, &at(fs(usage(percent, 500)))), says, "{percent}");
+        }
+        for (free, says) in [(50, 'W'), (51, '='), (100, '='), (101, '-')] {
+            assert_eq!(of(&INODES, &at(fs(usage(10.0, free)))), says, "{free}");
+        }
+        let uncounted = FsUsage { inodes: 0, inodes_free: 0, ..usage(10.0, 0) };
+        assert_eq!(of(&INODES, &at(fs(uncounted))), '-', "btrfs counts no inodes");
+    }
+
+    #[test]
+    fn only_local_writable_filesystems_can_be_full() {
+        for kind in [FsKind::Pseudo, FsKind::Remote] {
+            let mut full = fs(usage(100.0, 0));
+            full.mount.kind = kind;
+            let said = wants(&at(full));
+            assert_eq!(said.get(&*STUCK.0), Some(&'-'), "hanging is told of every mount");
+            assert!([USAGE, INODES, FILLING, READONLY].iter().all(|k| !said.contains_key(&*k.0)), "{said:?}");
+        }
+        let mut full = fs(usage(100.0, 0));
+        full.mount.read_only = true;
+        assert!([USAGE, INODES, FILLING, READONLY].iter().all(|k| of(k, &at(full.clone())) == '-'));
+    }
+
+    #[test]
+    fn filling_looks_at_the_last_half_hour() {
+        let growing = |bytes_per_s: f64, from: f64, readings: u64| -> Vec<Sample> {
+            let reading = |i: u64| {
+                let used = (from * GIB as f64 + bytes_per_s * 5.0 * i as f64) / GIB as f64;
+                sample(5.0 * i as f64 + 1.0, vec![fs(usage(used, 500))], 0, 0.0)
+            };
+            (0..readings).map(reading).collect()
+        };
+        let per_hour = |gib: f64| gib * GIB as f64 / 3600.0;
+        assert_eq!(of(&FILLING, &growing(per_hour(9.0), 65.0, 360)), 'W', "35 GiB left, 9 an hour");
+        assert_eq!(of(&FILLING, &growing(per_hour(6.0), 65.0, 360)), '=', "between four hours and eight");
+        assert_eq!(of(&FILLING, &growing(per_hour(3.0), 65.0, 360)), '-');
+        assert_eq!(of(&FILLING, &growing(per_hour(20.0), 40.0, 360)), '=', "under 60 % it is not raised");
+        assert_eq!(of(&FILLING, &growing(per_hour(-5.0), 65.0, 360)), '-');
+        assert_eq!(of(&FILLING, &growing(per_hour(9.0), 65.0, 30)), '?', "two and a half minutes say nothing");
+    }
+
+    #[test]
+    fn io_is_saturated_when_both_say_so() {
+        let seen = |busy_ms, waiting| {
+            of(&IO, &[sample(10.0, vec![fs(usage(10.0, 500))], 0, waiting), sample(20.0, vec![fs(usage(10.0, 500))], busy_ms, waiting)])
+        };
+        assert_eq!((seen(9500, 40.0), seen(9400, 40.0), seen(9500, 39.0), seen(9400, 39.0)), ('W', '=', '=', '-'));
+        assert_eq!(of(&IO, &at(fs(usage(10.0, 500)))), '?', "one reading is no rate");
+        let mut no_psi = sample(20.0, vec![fs(usage(10.0, 500))], 9500, 0.0);
+        no_psi.io_pressure = Observed::unavailable("no PSI");
+        assert_eq!(of(&IO, &[sample(10.0, vec![fs(usage(10.0, 500))], 0, 0.0), no_psi]), '?');
+    }
+
+    #[test]
+    fn readonly_is_a_change_or_a_count_of_errors() {
+        let change = |read_only, errors: Observed<u64>| {
+            let mut f = fs(usage(10.0, 500));
+            f.mount.read_only = read_only;
+            f.ext4_errors = errors;
+            f
+        };
+        let story = |told: Vec<FsSample>| {
+            let samples: Vec<Sample> = told.into_iter().enumerate().map(|(i, f)| sample(5.0 * i as f64 + 1.0, vec![f], 0, 0.0)).collect();
+            of(&READONLY, &samples)
+        };
+        let ok = || change(false, Observed::fresh(0));
+        assert_eq!(story(vec![ok(), change(true, Observed::fresh(0))]), 'C');
+        assert_eq!(story(vec![change(true, Observed::fresh(0))]), '-', "mounted read-only on purpose");
+        assert_eq!(story(vec![ok(), change(false, Observed::fresh(2))]), 'C', "still listed as read-write");
+        assert_eq!(story(vec![change(false, Observed::fresh(5)), change(false, Observed::fresh(5))]), '-', "old errors");
+        assert_eq!(story(vec![ok(), change(true, Observed::fresh(0)), ok()]), '-');
+        assert_eq!(story(vec![ok(), change(false, Observed::unavailable("EIO"))]), '?');
+    }
+
+    #[test]
+    fn a_mount_that_hangs_says_so_and_nothing_else_is_known_of_it() {
+        let mut hung = fs(usage(99.0, 0));
+        (hung.usage, hung.stuck_for_s) = (Observed::unavailable("statfs hangs"), Some(2.5));
+        let said = wants(&at(hung.clone()));
+        assert_eq!((said[&*STUCK.0], said[&*USAGE.0], said[&*INODES.0]), ('C', '?', '?'));
+        hung.stuck_for_s = Some(1.9);
+        assert_eq!(of(&STUCK, &at(hung)), '=');
+    }
+
+    #[test]
+    fn an_unreadable_mount_table_is_no_empty_one() {
+        let mut blind = sample(15.0, vec![], 0, 0.0);
+        blind.filesystems = Observed::unavailable("mountinfo: EIO");
+        let said = wants(&[sample(10.0, vec![fs(usage(99.0, 500))], 0, 0.0), blind]);
+        assert!([USAGE, INODES, FILLING, READONLY, STUCK].iter().all(|k| said.get(&*k.0) == Some(&'?')), "{said:?}");
+    }
+
+    #[test]
+    fn every_declared_signal_is_spoken_of_and_no_other() {
+        let said: Vec<String> = wants(&at(fs(usage(10.0, 500)))).into_keys().collect();
+        let mut declared: Vec<&str> = SIGNALS.iter().map(|s| s.name).collect();
+        declared.sort_unstable();
+        assert_eq!(said, declared);
+    }
+}

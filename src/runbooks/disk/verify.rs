@@ -142,3 +142,97 @@ fn percent(usage: &FsUsage) -> String {
 fn inodes(usage: &FsUsage) -> String {
     usage.inodes_free_percent().map_or_else(|| "an uncounted share".to_owned(), |p| p.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{FsKind, Mount, Now, Signal};
+
+    const GIB: u64 = 1 << 30;
+
+    fn full(percent: u64) -> FsUsage {
+        FsUsage { total: 100 * GIB, free: (100 - percent) * GIB, available: (100 - percent) * GIB, inodes: 1000, inodes_free: 500 }
+    }
+
+    fn evidence(at_s: f64, usage: FsUsage) -> Evidence {
+        let case = include_str!("../../../fixtures/cases/disk/001-closed-logs-were-never-compressed/evidence.json");
+        let mut e: Evidence = serde_json::from_str(case).unwrap();
+        e.usage = Observed::fresh(usage);
+        e.taken = Now { uptime_s: at_s, ..e.taken };
+        e
+    }
+
+    fn steps(before: FsUsage, after: FsUsage) -> AfterStep {
+        after_step(&evidence(0.0, before), &evidence(60.0, after), &Params::default())
+    }
+
+    #[test]
+    fn steps_go_on_until_the_floor_and_stop_when_it_gets_worse() {
+        assert!(matches!(steps(full(90), full(85)), AfterStep::Continue { .. }));
+        assert!(matches!(steps(full(90), full(80)), AfterStep::Continue { .. }), "the signal clears under the floor, not on it");
+        assert!(matches!(steps(full(90), full(79)), AfterStep::Enough { .. }));
+        assert!(matches!(steps(full(90), full(93)), AfterStep::Abort { .. }));
+    }
+
+    #[test]
+    fn what_cannot_be_compared_is_neither_enough_nor_resolved() {
+        let before = evidence(0.0, full(90));
+        let mut other = evidence(60.0, full(50));
+        if let Observed::Value { value, .. } = &mut other.mount {
+            value.device = 9;
+        }
+        let unread = Evidence { usage: Observed::unavailable("timeout"), ..evidence(60.0, full(50)) };
+        for after in [other, unread] {
+            assert!(matches!(after_step(&before, &after, &Params::default()), AfterStep::Abort { .. }));
+            assert!(matches!(verify(&before, &after, &Params::default()), Verdict::Unknown { .. }));
+        }
+    }
+
+    #[test]
+    fn resolved_is_under_the_floor_and_staying_there() {
+        let (before, first) = (evidence(0.0, full(92)), evidence(100.0, full(79)));
+        assert!(matches!(verify(&before, &first, &Params::default()), Verdict::Resolved { .. }));
+        assert!(matches!(verify(&before, &evidence(100.0, full(81)), &Params::default()), Verdict::NotResolved { .. }));
+        let with = |more: u64| {
+            let mut usage = full(79);
+            (usage.free, usage.available) = (usage.free - more, usage.available - more);
+            verify(&first, &evidence(130.0, usage), &Params::default())
+        };
+        assert!(matches!(with(0), Verdict::Resolved { .. }));
+        assert!(matches!(with(1 << 20), Verdict::Resolved { .. }), "what any host writes");
+        assert!(matches!(with(200 << 20), Verdict::NotResolved { .. }), "85 % again in a quarter of an hour");
+    }
+
+    #[test]
+    fn inodes_are_verified_by_inodes() {
+        let few = |free: u64| FsUsage { inodes_free: free, ..full(50) };
+        let told = |usage| {
+            let mut e = evidence(0.0, usage);
+            e.signals = vec![Signal { kind: crate::model::SignalKind::new("inode_exhaustion"), ..e.signals[0].clone() }];
+            e
+        };
+        let before = told(few(10));
+        assert!(
+            matches!(after_step(&before, &told(few(100)), &Params::default()), AfterStep::Continue { .. }),
+            "10 % are not more than 10 %"
+        );
+        assert!(matches!(verify(&before, &told(few(100)), &Params::default()), Verdict::NotResolved { .. }));
+        assert!(matches!(verify(&before, &told(few(101)), &Params::default()), Verdict::Resolved { .. }));
+    }
+
+    #[test]
+    fn a_fault_is_resolved_when_it_is_gone_and_by_nothing_else() {
+        let set = |read_only| {
+            let mut e = evidence(0.0, full(50));
+            let mount = Mount { read_only, kind: FsKind::Local, ..e.mount.value().unwrap().clone() };
+            e.mount = Observed::fresh(mount);
+            e
+        };
+        let verdict = |after: &Evidence| verify(&set(true), after, &Params::default());
+        assert!(matches!(verdict(&set(true)), Verdict::NotResolved { .. }));
+        assert!(matches!(verdict(&set(false)), Verdict::Resolved { .. }));
+        assert!(matches!(verdict(&Evidence { stuck_for_s: Some(3.0), ..set(false) }), Verdict::NotResolved { .. }));
+        assert!(matches!(verdict(&Evidence { new_errors: 1, ..set(false) }), Verdict::NotResolved { .. }));
+        assert!(matches!(verdict(&Evidence { usage: Observed::unavailable("x"), ..set(false) }), Verdict::Unknown { .. }));
+    }
+}

@@ -2,6 +2,10 @@
 
 #[path = "cli/agent.rs"]
 mod agent;
+#[path = "cli/incident.rs"]
+mod incident;
+#[path = "cli/replays.rs"]
+mod replays;
 #[path = "cli/run.rs"]
 mod run;
 
@@ -246,12 +250,7 @@ fn recorded(dir: &Path) -> String {
         store.append(&id, &now(f64::from(s)), &body).unwrap();
     }
     drop(store);
-    // A copy: a program that another test is just starting may hold this one's lock for a moment longer.
     let state = dir.join("state");
-    fs::create_dir(&state).unwrap();
-    fs::set_permissions(&state, fs::Permissions::from_mode(0o700)).unwrap();
-    for (name, bytes) in run::content(&made) {
-        fs::write(state.join(name), bytes).unwrap();
-    }
+    run::copy(&made, &state);
     state.to_str().unwrap().to_owned()
 }

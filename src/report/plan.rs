@@ -2,11 +2,14 @@
 
 use super::escalation::follow_ups;
 use super::explain::{diagnosis, not_available, plan_expected};
-use super::human::clean;
+use super::human::{clean, count};
 use super::paint::{Paint, Tone};
 use super::refusals::would_change;
 use super::steps;
-use crate::model::{Diagnosis, Plan, Refusal};
+use crate::model::{Bytes, Diagnosis, Plan, Refusal};
+
+/// Files that are named for a step; all of them are in the JSON.
+const FILES: usize = 5;
 
 /// `refusals` has one entry a step, or is empty where nobody was asked (a replay).
 pub fn plan(d: &Diagnosis, plan: &Plan, refusals: &[Option<Refusal>], paint: Paint) -> String {
@@ -21,6 +24,15 @@ pub fn plan(d: &Diagnosis, plan: &Plan, refusals: &[Option<Refusal>], paint: Pai
         out += &format!("  {}. {}: {}\n", i + 1, planned.step.kind().as_str(), steps::does(&planned.step));
         let mut line = |what: &str, text: String| out += &format!("       {what:<9} {text}\n");
         line("why", clean(&planned.why));
+        if let Some(batch) = planned.step.batch() {
+            for file in batch.files.iter().take(FILES) {
+                line("file", format!("{} ({} on disk)", batch.root.join(&file.path), Bytes(file.on_disk)));
+            }
+            let more = batch.files.len().saturating_sub(FILES);
+            if more > 0 {
+                line("", format!("and {}", count(more as u64, "other file")));
+            }
+        }
         line("expected", plan_expected(&planned.expected));
         line("undo", steps::undo(&planned.undo));
         if let Some(Some(refusal)) = refusals.get(i) {

@@ -61,6 +61,16 @@ pub fn content(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     entries.map(|e| (e.file_name().to_string_lossy().into_owned(), fs::read(e.path()).unwrap())).collect()
 }
 
+/// A state folder that no other process has ever had open: a program that another test is just starting may hold the original's lock
+/// for a moment longer.
+pub fn copy(made: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    fs::set_permissions(to, fs::Permissions::from_mode(0o700)).unwrap();
+    for (name, bytes) in content(made) {
+        fs::write(to.join(name), bytes).unwrap();
+    }
+}
+
 /// Against a committed file; `UPDATE_EXPECT=1` writes it anew.
 pub fn expect(path: &str, actual: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);

@@ -45,7 +45,10 @@ fn next_step(why: &io::Error) -> &'static str {
 }
 
 fn said(problem: &Problem) -> String {
+    let bare = |text: &str| text.replace('`', "");
     match &problem.hint {
+        // The error may have told the next step already.
+        Some(hint) if bare(&problem.error).contains(&bare(hint)) => problem.error.clone(),
         Some(hint) => format!("{}. {hint}", problem.error.trim_end_matches('.')),
         None => problem.error.clone(),
     }
@@ -74,6 +77,15 @@ impl Client {
     pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize, patience: Duration) -> Result<T, ClientError> {
         let body = serde_json::to_vec(body).map_err(|e| self.garbled(e))?;
         self.ask(Method::POST, path, body.into(), patience)
+    }
+
+    /// Whose process is on the other side, as the kernel says; `None` when nobody is.
+    pub fn agent_pid(&self) -> Option<u32> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().ok()?;
+        runtime.block_on(async {
+            let stream = tokio::time::timeout(CONNECT, tokio::net::UnixStream::connect(&self.socket)).await.ok()?.ok()?;
+            u32::try_from(stream.peer_cred().ok()?.pid()?).ok()
+        })
     }
 
     fn garbled(&self, why: impl ToString) -> ClientError {

@@ -201,7 +201,8 @@ mod tests {
         assert!(!ready.host.is_empty() && ready.clock_synchronised.value().is_some());
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("x.ballast"), "").unwrap();
+        std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o750)).unwrap();
         let state = read_readiness(Path::new("/"), dir.path()).unwrap().state.value().cloned().flatten().unwrap();
-        assert_eq!((state.is_folder, state.mode, state.ballasts), (true, 0o700, Observed::fresh(1)));
+        assert_eq!((state.is_folder, state.mode, state.ballasts), (true, 0o750, Observed::fresh(1)));
     }
 }

@@ -64,7 +64,7 @@ pub(super) fn diagnosis(d: &Diagnosis, paint: Paint) -> String {
     out += &section(paint, "Why this confidence");
     let enough = d.confidence >= Confidence::TO_ACT;
     let figure = paint.tone(if enough { Tone::Good } else { Tone::Bad }, d.confidence.to_string());
-    let means = if enough { "enough to act" } else { "too little to act: a person is asked" };
+    let means = if enough { "enough to act" } else { "too little to act" };
     out += &format!("  {figure}, {means} (the limit is {})\n", Confidence::TO_ACT);
     if d.missing.is_empty() {
         out += "  Everything that was looked for could be seen.\n";

@@ -10,6 +10,7 @@ use super::args;
 use super::ctx::{Ctx, Done};
 use crate::config;
 use crate::host::readiness::read_readiness;
+use crate::model::Observed;
 use crate::report::{self, Level};
 use crate::wire::local::Status;
 
@@ -25,7 +26,13 @@ pub fn run(args: &args::Doctor, ctx: &mut Ctx<'_>) -> Result<Done> {
         (None, Ok(loaded)) => loaded.config.state_dir.clone(),
         (None, Err(_)) => PathBuf::from(STATE_DIR),
     };
-    let host = ctx.progress("looking at the host", || read_readiness(&args.root, &state_dir))?;
+    let mut host = ctx.progress("looking at the host", || read_readiness(&args.root, &state_dir))?;
+    // Of several agents (tests, containers) the one that answers here is meant.
+    if let (Some(pid), Observed::Value { value: agents, .. }) = (ctx.client().agent_pid(), &mut host.agents)
+        && agents.iter().any(|a| a.pid == pid)
+    {
+        agents.retain(|a| a.pid == pid);
+    }
     let status = ctx.get::<Status>("asking the agent", "/v1/status");
 
     let actuator_toml = agent_toml.with_file_name("actuator.toml");

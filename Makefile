@@ -13,7 +13,7 @@ run: ## a healed incident, live, on a scratch filesystem of its own (root; ONCE=
 
 test: ## everything: unit, property, real-kernel, real-systemd and package tests (root for the real parts)
 	packaging/setup.sh build run package test
-	cargo test --locked
+	RUST_TEST_THREADS=6 cargo test --locked
 
 check: ## format, lints, documentation, licences, unused dependencies
 	packaging/setup.sh build ci

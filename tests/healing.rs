@@ -243,3 +243,40 @@ fn a_record_that_cannot_be_trusted_stops_all_acting() {
         .any(|e| e.file_name().to_string_lossy().contains("corrupt"));
     assert!(kept, "the corrupt one is kept aside");
 }
+
+/// Status line, headers and body of a plain GET.
+fn get(port: u16, path: &str) -> String {
+    use std::io::{Read, Write};
+    let mut socket = std::net::TcpStream::connect(("127.0.0.1", port)).expect("the agent's port");
+    write!(socket, "GET {path} HTTP/1.0\r\n\r\n").expect("request");
+    let mut text = String::new();
+    socket.read_to_string(&mut text).expect("answer");
+    text
+}
+
+#[test]
+fn metrics_and_health_are_served_and_the_configuration_is_reloaded() {
+    let Some(mut site) = Site::new(32, &[], &[]) else { return };
+    site.start_agent();
+    site.wait("readiness", Duration::from_secs(60), |site| get(site.port, "/readyz").starts_with("HTTP/1.0 200"));
+    assert!(get(site.port, "/healthz").starts_with("HTTP/1.0 200"));
+    let metrics = get(site.port, "/metrics");
+    assert!(metrics.contains("application/openmetrics-text"), "{metrics}");
+    let mine = format!("mountpoint=\"{}\"", site.mount.display());
+    assert!(metrics.lines().any(|l| l.starts_with("node_filesystem_size_bytes{") && l.contains(&mine)), "{metrics}");
+    assert!(metrics.contains("byteport_refusals_total{reason=\"cooldown\"} 0"), "counters are there before they count");
+
+    let good = fs::read_to_string(site.path("agent.toml")).expect("agent.toml");
+    fs::write(site.path("agent.toml"), good.replace("mode =", "moed =")).expect("agent.toml");
+    let status = |site: &Site| serde_json::from_str::<serde_json::Value>(&site.ctl(&["status", "--json"]).1).expect("status");
+    site.wait("the refusal", Duration::from_secs(60), |site| status(site)["refused_config"].is_string());
+    let why = status(&site)["refused_config"].as_str().expect("text").to_owned();
+    assert!(why.contains("moed") && why.contains("mode"), "{why}");
+
+    fs::write(site.path("agent.toml"), good.replace("sample_interval = \"1s\"", "sample_interval = \"2s\"")).expect("agent.toml");
+    let pid = site.agent.as_ref().and_then(|c| rustix::process::Pid::from_raw(c.id() as i32)).expect("agent");
+    rustix::process::kill_process(pid, rustix::process::Signal::HUP).expect("SIGHUP");
+    site.wait("the new configuration", Duration::from_secs(60), |site| status(site)["refused_config"].is_null());
+    let (_, config) = site.ctl(&["config", "--effective"]);
+    assert!(config.lines().any(|l| l.contains("sample_interval") && l.contains('2')), "{config}");
+}

@@ -280,7 +280,10 @@ impl Episode {
                 let (files, bytes) = guard::load(&planned.step);
                 let mut commands = Vec::new();
                 if diagnosis.critical && !self.escalated {
-                    commands.extend(self.escalation(&format!("{} - critical, acting now", diagnosis.summary)));
+                    let follow_ups = plan.escalate.map(|e| e.follow_ups).unwrap_or_default();
+                    let reason = format!("critical, and worked on from now on: {}", diagnosis.summary);
+                    commands.push(record(Body::Escalated { escalation: Escalation { reason, follow_ups } }));
+                    self.escalated = true;
                 }
                 commands.push(record(Body::Intent {
                     intent: intent.clone(),

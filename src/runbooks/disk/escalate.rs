@@ -6,7 +6,7 @@ use super::evidence::Evidence;
 use super::held;
 use super::need::Need;
 use super::offers::MONTH_S;
-use crate::model::{Bytes, Confidence, Diagnosis, Escalation, FollowUp, PlannedStep, Severity, shell_word};
+use crate::model::{Bytes, Confidence, Diagnosis, DirUse, Escalation, FollowUp, PlannedStep, Severity, shell_word};
 
 /// `None`: nobody needs to be woken.
 pub(super) fn escalate(evidence: &Evidence, diagnosis: &Diagnosis, steps: &[PlannedStep], need: Option<Need>) -> Option<Escalation> {
@@ -92,7 +92,9 @@ fn follow_ups(evidence: &Evidence, diagnosis: &Diagnosis) -> Vec<FollowUp> {
                 );
             }
         } else {
-            for dir in scan.largest_dirs.iter().take(5) {
+            // The mount itself is no news, and neither is what holds next to nothing.
+            let telling = |dir: &&DirUse| dir.path != mount.path && dir.on_disk.saturating_mul(100) >= scan.on_disk;
+            for dir in scan.largest_dirs.iter().filter(telling).take(5) {
                 let word = shell_word(dir.path.as_bytes());
                 say(format!("{} below it", Bytes(dir.on_disk)), format!("du -xh --max-depth=1 {word} | sort -rh | head -n 20"));
             }

@@ -120,6 +120,10 @@ fn later_files_win_key_by_key_and_lists_are_replaced() {
     assert_eq!((loaded.config.mode, loaded.config.log_level), (Mode::Act, "error"));
     assert_eq!(loaded.config.maintenance, [config::Window::Weekly { days: vec![], from: 180, to: 240 }]);
     assert_eq!(loaded.files().len(), 3);
+    etc.put("agent.toml.d/30-c.toml", "[disk.limits]\nmounts = [\"/a\", \"/b\"]\nmax_files = 7\n");
+    etc.put("agent.toml.d/40-d.toml", "disk.limits.mounts = [\"/c\"]\n");
+    let limits = config::load_agent(&path, &unset).unwrap().config.policies.into_values().next().unwrap().limits;
+    assert_eq!((limits.mounts, limits.max_files), (vec!["/c".into()], 7));
     let level = setting(&loaded.effective(), "log_level");
     let place = format!("{}/agent.toml.d/20-b.toml:1", etc.dir.path().display());
     assert_eq!((level.asked, level.applied.as_str(), level.because), (Some(("\"error\"".into(), place)), "\"error\"", None));

@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::RecordError;
 
@@ -60,15 +61,28 @@ pub(super) fn file(path: &Path) -> Result<File, RecordError> {
 #[derive(Debug)]
 pub(super) struct Lock(#[expect(dead_code, reason = "held for its lock")] File);
 
+/// How often a lock that is held is tried again, 20 ms apart.
+const PATIENCE: usize = 50;
 /// Length of what a holder writes of itself: fixed, so that it is overwritten in place and needs no room on a full disk.
 const SIGNATURE: usize = 64;
 
 impl Lock {
+    /// Waits a moment: a holder that is just ending, or a child of one that has not yet become its own program, lets go.
+    ///
     /// # Errors
     /// `InUse` with who holds it.
     pub(super) fn take(path: &Path) -> Result<Self, RecordError> {
         let mut held = file(path)?;
-        match rustix::fs::flock(&held, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        let lock = || rustix::fs::flock(&held, rustix::fs::FlockOperation::NonBlockingLockExclusive);
+        let mut taken = lock();
+        for _ in 0..PATIENCE {
+            if taken != Err(rustix::io::Errno::WOULDBLOCK) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+            taken = lock();
+        }
+        match taken {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let mut text = String::new();

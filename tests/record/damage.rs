@@ -17,6 +17,7 @@ fn written(dir: &Path) -> (PathBuf, Vec<Entry>) {
         store.append(&incident(1), &at(1), &body).unwrap();
     }
     store.append(&incident(2), &at(2), &opened()).unwrap();
+    store.append(&incident(2), &at(2), &evidence(10)).unwrap();
     (dir.join("record.db"), told(&store))
 }
 
@@ -58,7 +59,7 @@ const DAMAGES: &[(&str, Spoil)] = &[
         sql(f, "UPDATE chain SET incident = (SELECT incident FROM chain WHERE seq = 6) WHERE seq = 4")
     }),
     ("a row taken out", |f| sql(f, "DELETE FROM chain WHERE seq = 3")),
-    ("the end taken off", |f| sql(f, "DELETE FROM chain WHERE seq = 6")),
+    ("the end taken off", |f| sql(f, "DELETE FROM chain WHERE seq = 7")),
     ("the beginning taken off", |f| sql(f, "DELETE FROM chain WHERE seq = 1")),
     ("a list that says something else", |f| sql(f, "UPDATE incidents SET summary = replace(summary, 'healed', 'cleared')")),
     ("a list that leaves one out", |f| sql(f, "DELETE FROM incidents WHERE closed = 1")),

@@ -148,6 +148,11 @@ impl Chain {
             other => other?,
         };
         let inode = fs::symlink_metadata(&file).map_err(|source| RecordError::Io { file: file.clone(), source })?.ino();
+        if fs::symlink_metadata(dir.join(format!("{db}-journal"))).is_err() {
+            // Writes what is there already: the first entry may come when there is no inode for a journal any more. Where it
+            // fails, that entry fails as well, and says why.
+            let _ = conn.execute("UPDATE meta SET id = 0", []);
+        }
         let room = Room::open(dir.join(format!("{name}.ballast")));
         room::restock(&conn, &room);
         let chain =

@@ -141,6 +141,21 @@ fn without_room_there_is_no_act() {
 }
 
 #[test]
+fn even_a_small_disk_needs_no_inode_for_the_first_entry() {
+    if own_mounts("even_a_small_disk_needs_no_inode_for_the_first_entry") {
+        let dir = tempfile::tempdir().unwrap();
+        // Too small for a ballast and a stock.
+        tmpfs(dir.path(), "size=16m,nr_inodes=20");
+        let (mut store, report) = Store::open(&dir.path().join("state"), &at(0)).unwrap();
+        assert!(!report.ballast && report.lines()[0].contains("no room for the ballast"));
+        let taken = (0..).take_while(|n| File::create(dir.path().join(n.to_string())).is_ok()).count();
+        assert!(taken > 5);
+        store.append(&incident(1), &at(0), &opened()).unwrap();
+        assert_eq!(store.health().value(), Some(&1));
+    }
+}
+
+#[test]
 fn no_inode_is_needed_for_the_next_entry() {
     if own_mounts("no_inode_is_needed_for_the_next_entry") {
         let dir = tempfile::tempdir().unwrap();

@@ -23,73 +23,111 @@ fn blocks(page: &str) -> Vec<Block> {
     out
 }
 
-/// What a build needs, without the programs: they would only be linked for nothing.
-fn copy_tree(to: &Path) {
-    let repo = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for part in ["Cargo.lock", "build.rs", "src", "docs", "fixtures/cases", "tests/registry.rs", "tests/cases.rs"] {
-        copy(&repo.join(part), &to.join(part), &repo.join("src/bin"));
-    }
-    let manifest = fs::read_to_string(repo.join("Cargo.toml")).unwrap();
-    let kept: Vec<&str> = manifest.lines().filter(|l| !l.starts_with("default-run")).collect();
-    fs::write(to.join("Cargo.toml"), kept.join("\n")).unwrap();
+/// The tree that the walk-through is followed in: written only where it changed, so that a second run compiles nothing anew.
+struct Copy {
+    at: PathBuf,
+    files: BTreeMap<PathBuf, Vec<u8>>,
 }
 
-fn copy(from: &Path, to: &Path, not: &Path) {
-    if from == not {
-        return;
-    }
-    if from.is_dir() {
-        for entry in fs::read_dir(from).unwrap() {
-            let entry = entry.unwrap();
-            copy(&entry.path(), &to.join(entry.file_name()), not);
+impl Copy {
+    /// What a build needs, without the programs: they would only be linked for nothing.
+    fn of(repo: &Path, at: PathBuf) -> Copy {
+        let mut copy = Copy { at, files: BTreeMap::new() };
+        for part in ["Cargo.lock", "build.rs", "src", "docs", "fixtures/cases", "tests/registry.rs", "tests/cases.rs"] {
+            copy.take(repo, Path::new(part));
         }
-        return;
+        let manifest = fs::read_to_string(repo.join("Cargo.toml")).unwrap();
+        let mut named = false;
+        let kept = manifest.lines().filter(|line| {
+            if line.starts_with('[') {
+                // Benchmarks and programs that are named one by one stay behind as well.
+                named = line.starts_with("[[");
+            }
+            !named && !line.starts_with("default-run")
+        });
+        copy.files.insert("Cargo.toml".into(), kept.collect::<Vec<_>>().join("\n").into_bytes());
+        copy
     }
-    fs::create_dir_all(to.parent().unwrap()).unwrap();
-    fs::copy(from, to).unwrap_or_else(|e| panic!("{}: {e}", from.display()));
+
+    fn take(&mut self, repo: &Path, part: &Path) {
+        let from = repo.join(part);
+        if part == Path::new("src/bin") {
+            return;
+        }
+        if from.is_dir() {
+            for entry in fs::read_dir(from).unwrap() {
+                self.take(repo, &part.join(entry.unwrap().file_name()));
+            }
+        } else {
+            self.files.insert(part.into(), fs::read(&from).unwrap_or_else(|e| panic!("{}: {e}", from.display())));
+        }
+    }
+
+    fn write(&self) {
+        if self.at.exists() {
+            self.clear(&self.at);
+        }
+        for (path, bytes) in &self.files {
+            let path = self.at.join(path);
+            if fs::read(&path).ok().as_ref() != Some(bytes) {
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(&path, bytes).unwrap();
+            }
+        }
+    }
+
+    /// Files of an earlier run that do not belong to this one.
+    fn clear(&self, dir: &Path) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                self.clear(&path);
+            } else if !self.files.contains_key(path.strip_prefix(&self.at).unwrap()) {
+                fs::remove_file(&path).unwrap();
+            }
+        }
+    }
 }
 
 /// The module line below the last one of its kind, the entry at the end of the list.
-fn register(file: &Path, text: &str) {
-    let mut code = fs::read_to_string(file).unwrap();
+fn register(code: &mut Vec<u8>, text: &str) {
+    let mut new = String::from_utf8(std::mem::take(code)).unwrap();
     for line in text.lines() {
         if line.ends_with(';') {
-            let after = code.find("pub mod disk;\n").expect("a module to stand beside") + "pub mod disk;\n".len();
-            code.insert_str(after, &format!("{line}\n"));
+            let beside = "pub mod disk;\n";
+            let after = new.find(beside).expect("a module to stand beside") + beside.len();
+            new.insert_str(after, &format!("{line}\n"));
         } else {
-            let list = code.find("pub static ALL").expect("the registry");
-            let end = list + code[list..].find("];").expect("the end of the registry");
-            code.insert_str(end, &format!(", {line}"));
+            let list = new.find("pub static ALL").expect("the registry");
+            let end = list + new[list..].find("];").expect("the end of the registry");
+            new.insert_str(end, &format!(", {line}"));
         }
     }
-    fs::write(file, code).unwrap();
+    *code = new.into_bytes();
 }
 
 #[test]
 fn the_walk_through_works_as_it_is_written() {
     let repo = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = fs::read_to_string(repo.join("CONTRIBUTING.md")).unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    copy_tree(dir.path());
-    let mut written: BTreeMap<PathBuf, String> = BTreeMap::new();
-    let mut ran = 0;
+    let mut copy = Copy::of(repo, Path::new(env!("CARGO_TARGET_TMPDIR")).join("walk-through"));
+    let mut commands = Vec::new();
+    let before = copy.files.len();
     for block in blocks(&page) {
         if let Some(path) = block.does.strip_prefix("file=") {
-            let path = dir.path().join(path);
-            assert!(!path.exists(), "{} is there already", path.display());
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(&path, &block.text).unwrap();
-            written.insert(path, block.text);
+            assert!(copy.files.insert(path.into(), block.text.into_bytes()).is_none(), "{path} is there already");
         } else if let Some(path) = block.does.strip_prefix("add=") {
-            register(&dir.path().join(path), &block.text);
+            register(copy.files.get_mut(Path::new(path)).expect("a file to add to"), &block.text);
         } else if block.does == "run" {
-            for command in block.text.lines() {
-                run(dir.path(), command);
-                ran += 1;
-            }
+            commands.extend(block.text.lines().map(str::to_owned));
         }
     }
-    assert!(written.len() >= 8 && ran >= 1, "the walk-through lost its blocks: {} files, {ran} commands", written.len());
+    let new = copy.files.len() - before;
+    assert!(new >= 8 && !commands.is_empty(), "the walk-through lost its blocks: {new} files, {commands:?}");
+    copy.write();
+    for command in commands {
+        run(&copy.at, &command);
+    }
 }
 
 /// In the target directory of this build, so that nothing but the copy itself is compiled; without optimisation, to be quick.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::growth::{Growth, Reading};
-use crate::model::{BootId, FsSample, HostPath, Observed, Percent, Sample};
+use crate::model::{BootId, FsSample, HostPath, Now, Observed, Percent, Sample};
 
 /// The last [`History::WINDOW_S`] seconds, in at most `MAX_FILESYSTEMS * MAX_READINGS` readings of 24 bytes.
 ///
@@ -88,6 +88,14 @@ impl History {
         Growth::of(self.filesystem(mount, device)?.readings.iter().copied())
     }
 
+    /// Growth as it was at that moment of this boot, as far as it is remembered: what was freed since then is not in it.
+    pub fn growth_at(&self, mount: &HostPath, device: u64, then: &Now) -> Option<Growth> {
+        if self.boot.as_ref() != Some(&then.boot) {
+            return None;
+        }
+        Growth::of(self.filesystem(mount, device)?.readings.iter().copied().filter(|(at_s, ..)| *at_s <= then.uptime_s))
+    }
+
     /// Whether it could be written to at some time since it was mounted and watched.
     pub fn was_writable(&self, mount: &HostPath, device: u64) -> bool {
         self.filesystem(mount, device).is_some_and(|f| f.was_writable)
@@ -142,7 +150,7 @@ impl FsHistory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{DiskIo, FsKind, FsUsage, Mount, Now};
+    use crate::model::{DiskIo, FsKind, FsUsage, Mount};
 
     const GIB: u64 = 1 << 30;
 
@@ -196,6 +204,20 @@ mod tests {
         assert!((steady.bytes_per_s - 1024.0 * 1024.0).abs() < 1.0, "{steady:?}");
         let jumping = filled(|i| if i % 2 == 0 { 1_000_000 } else { 1_007_200 }).growth(&"/data".into(), 7).unwrap();
         assert_eq!(steady, jumping);
+    }
+
+    #[test]
+    fn what_was_freed_later_is_not_in_the_growth_of_before() {
+        let mut history = filled(|_| 0);
+        let raised = Now { wall: jiff::Timestamp::UNIX_EPOCH, boot: BootId("a".into()), uptime_s: 2795.0 };
+        let before = history.growth(&"/data".into(), 7);
+        for i in 0..12 {
+            history.push(&sample(2800.0 + 5.0 * f64::from(i), 0, 30 * GIB));
+        }
+        assert!(history.growth(&"/data".into(), 7).unwrap().bytes_per_s < 0.0);
+        let then = history.growth_at(&"/data".into(), 7, &raised).unwrap();
+        assert!((then.bytes_per_s / before.unwrap().bytes_per_s - 1.0).abs() < 0.01, "{then:?}");
+        assert_eq!(history.growth_at(&"/data".into(), 7, &Now { boot: BootId("b".into()), ..raised }), None);
     }
 
     #[test]

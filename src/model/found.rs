@@ -66,7 +66,7 @@ pub struct Candidates {
     pub root: HostPath,
     pub files: Vec<FileTarget>,
     pub dirs: Vec<FileTarget>,
-    /// All that matched, kept or not.
+    /// All that matched, kept or not, without the hard-linked ones.
     pub total_files: u64,
     pub total_on_disk: u64,
     /// Matched but has more than one link: would free nothing.

@@ -19,35 +19,34 @@ pub(super) const ALL: [FileFamily; 9] = [
 const COMPRESSED: [&str; 7] = ["gz", "xz", "zst", "bz2", "lz4", "lzma", "zip"];
 
 /// Globs on the file name. Empty: every file under the root.
-fn names(family: FileFamily) -> &'static [&'static str] {
+fn names(family: FileFamily) -> Vec<String> {
+    let list = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<String>>();
+    let plain = ["*.old", "*.[0-9]", "*.[0-9][0-9]", "*.log-20[0-9][0-9]*"];
     match family {
-        FileFamily::ClosedLogs => &[
-            "*.log",
-            "*.log.*",
-            "*.log-*",
-            "*.out",
-            "*.err",
-            "*.old",
-            "*.trace",
-            "*.txt",
-            "*.json",
-            "*.csv",
-            "*.[0-9]",
-            "*.[0-9][0-9]",
-            "*-20[0-9][0-9]*",
-        ],
-        FileFamily::RotatedLogs => {
-            &["*.gz", "*.xz", "*.zst", "*.bz2", "*.lz4", "*.lzma", "*.zip", "*.old", "*.[0-9]", "*.[0-9][0-9]", "*.log-20[0-9][0-9]*"]
+        FileFamily::ClosedLogs => {
+            let more = ["*.log", "*.log.*", "*.log-*", "*.out", "*.err", "*.trace", "*.txt", "*.json", "*.csv", "*-20[0-9][0-9]*"];
+            list(&[&plain[..], &more].concat())
         }
+        FileFamily::RotatedLogs => list(&plain).into_iter().chain(COMPRESSED.map(|c| format!("*.{c}"))).collect(),
         // What PostgreSQL and MySQL name their segments; histories, backup labels and indexes stay.
-        FileFamily::WalArchives => &[
-            "[0-9A-F][0-9A-F][0-9A-F][0-9A-F][0-9A-F][0-9A-F][0-9A-F][0-9A-F][0-9A-F][0-9A-F][0-9A-F][0-9A-F][0-9A-F][0-9A-F][0-9A-F][0-9A-F][0-9A-F][0-9A-F][0-9A-F][0-9A-F][0-9A-F][0-9A-F][0-9A-F][0-9A-F]{,.gz,.zst,.xz,.lz4}",
-            "*-bin.[0-9][0-9][0-9][0-9][0-9][0-9]{,.gz,.zst,.xz}",
-        ],
-        FileFamily::JournalArchives => &["*.journal", "*.journal~"],
-        FileFamily::PackageCache => &["*.deb", "*.rpm", "*.drpm"],
-        FileFamily::CoreDumps => &["core.*", "core"],
-        FileFamily::Tmp | FileFamily::PipCache | FileFamily::NpmCache => &[],
+        FileFamily::WalArchives => {
+            let segments = ["[0-9A-F]".repeat(24), format!("*-bin.{}", "[0-9]".repeat(6))];
+            let packed = segments.iter().flat_map(|s| COMPRESSED.map(|c| format!("{s}.{c}")));
+            packed.chain(segments.iter().cloned()).collect()
+        }
+        FileFamily::JournalArchives => list(&["*.journal", "*.journal~"]),
+        FileFamily::PackageCache => list(&["*.deb", "*.rpm", "*.drpm"]),
+        FileFamily::CoreDumps => list(&["core.*", "core"]),
+        FileFamily::Tmp | FileFamily::PipCache | FileFamily::NpmCache => Vec::new(),
+    }
+}
+
+/// Globs on the whole path that are left alone.
+fn exclude(family: FileFamily, tmp_exclusions: Option<&[String]>) -> Vec<String> {
+    match family {
+        FileFamily::Tmp => tmp_exclusions.unwrap_or_default().to_vec(),
+        FileFamily::ClosedLogs => COMPRESSED.map(|c| format!("/**/*.{c}")).into(),
+        _ => Vec::new(),
     }
 }
 
@@ -77,8 +76,8 @@ pub(super) fn asks(mount: &Mount, all: &[Mount], params: &Params, tmp_exclusions
                 min_age_s: params.min_age_s(family),
                 min_size: if family == FileFamily::ClosedLogs { params.compress_min_size.0 } else { 0 },
                 or_age_s: (family == FileFamily::ClosedLogs).then(|| params.compress_any_size_age_s.whole()),
-                names: names(family).iter().map(|n| (*n).to_owned()).collect(),
-                exclude: if family == FileFamily::Tmp { tmp_exclusions.unwrap_or_default().to_vec() } else { Vec::new() },
+                names: names(family),
+                exclude: exclude(family, tmp_exclusions),
                 dirs_min_age_s: (family == FileFamily::Tmp).then(|| params.tmp_dir_min_age_s.whole()),
                 root,
             });

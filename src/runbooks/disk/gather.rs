@@ -4,7 +4,9 @@ use std::thread;
 use std::time::Duration;
 
 use super::evidence::{Evidence, HolderAnswer, Io, Ratio};
+use super::signals::FILLING;
 use super::{Params, families};
+use crate::detect::Growth;
 use crate::host::{ReadError, ReadHost, ScanAsk};
 use crate::model::{
     Answer, Bytes, Candidates, FamilyAsk, FileFamily, FsKind, FsUsage, HeldFiles, HolderUnit, HostPath, ImageStore, Mount, Now, Observed,
@@ -145,8 +147,15 @@ fn fullest<'a>(host: &dyn ReadHost, mounts: impl Iterator<Item = &'a Mount>) -> 
     mounts.map(|m| usage(host, m)).max_by(|a, b| percent(a).total_cmp(&percent(b)))
 }
 
-fn growth(ask: &FocusedAsk<'_>, mount: &Observed<Mount>) -> Observed<crate::detect::Growth> {
-    let grown = mount.value().and_then(|m| ask.history.growth(&m.path, m.device));
+/// The growth now, or that which raised `disk_filling`, whichever is more: after a step has freed something, the growth over the last half
+/// hour is a drop, and the forecast that brought us here would look fine.
+fn growth(ask: &FocusedAsk<'_>, mount: &Observed<Mount>) -> Observed<Growth> {
+    let grown = mount.value().and_then(|m| {
+        let raised = ask.signals.iter().find(|s| s.kind == FILLING);
+        let then = raised.and_then(|s| ask.history.growth_at(&m.path, m.device, &s.since));
+        let both = [ask.history.growth(&m.path, m.device), then];
+        both.into_iter().flatten().max_by(|a, b| a.bytes_per_s.total_cmp(&b.bytes_per_s))
+    });
     grown.map_or_else(|| Observed::unavailable("not watched for long enough to tell its growth"), Observed::fresh)
 }
 

@@ -159,7 +159,7 @@ fn files(found: &Candidates, skip: impl Fn(&HostPath) -> Option<&'static str>) -
     let targets = eligible(found, &mut offer, skip);
     offer.bytes = targets.iter().fold(0u64, |sum, t| sum.saturating_add(t.on_disk));
     // Beyond what the walk kept there is more, if it was cut off.
-    let more = found.total_files.saturating_sub(found.files.len() as u64).saturating_sub(found.hard_linked);
+    let more = found.total_files.saturating_sub(found.files.len() as u64);
     if more > 0 {
         offer.left_out.push(format!("{more} more files match than one walk lists"));
         let kept: u64 = found.files.iter().fold(0, |sum, t| sum.saturating_add(t.on_disk));

@@ -1,5 +1,7 @@
 //! The two books: what was acknowledged survives, nothing is doubled, damage is found, and no room means no act.
 
+#![allow(clippy::disallowed_methods, reason = "tests make the world that they look at")]
+
 mod damage;
 mod full_disk;
 mod killed;

@@ -306,15 +306,15 @@ fn split(path: &[u8]) -> (&[u8], &[u8]) {
 }
 
 pub(super) fn mtime_ns(stat: &Stat) -> i64 {
-    nanoseconds(stat.st_mtime as i64, stat.st_mtime_nsec as i64)
+    nanoseconds(stat.st_mtime, stat.st_mtime_nsec as i64)
 }
 
 fn ctime_ns(stat: &Stat) -> i64 {
-    nanoseconds(stat.st_ctime as i64, stat.st_ctime_nsec as i64)
+    nanoseconds(stat.st_ctime, stat.st_ctime_nsec as i64)
 }
 
 fn atime_ns(stat: &Stat) -> i64 {
-    nanoseconds(stat.st_atime as i64, stat.st_atime_nsec as i64)
+    nanoseconds(stat.st_atime, stat.st_atime_nsec as i64)
 }
 
 const fn nanoseconds(s: i64, ns: i64) -> i64 {

@@ -43,7 +43,7 @@ fn rotate(scene: &Scene<'_>) -> io::Result<()> {
     let mut bounded = Bounded { stream: &mut stream, until };
     bounded.write_all(b"{\"method\":\"io.systemd.Journal.Rotate\",\"parameters\":{}}\0")?;
     let mut reply = Vec::new();
-    for byte in bounded.take(MAX_REPLY).bytes() {
+    for byte in io::BufReader::new(bounded.take(MAX_REPLY)).bytes() {
         match byte? {
             0 => return answered(&reply),
             b => reply.push(b),

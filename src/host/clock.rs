@@ -11,6 +11,7 @@ pub(super) fn read_boot_id(root: &Root) -> Read<BootId> {
 }
 
 /// CLOCK_BOOTTIME goes on through suspend, as wall time does.
+#[expect(clippy::disallowed_methods, reason = "the one place where the clocks are read")]
 pub(super) fn now(boot: &BootId) -> Now {
     Now { wall: jiff::Timestamp::now(), boot: boot.clone(), uptime_s: uptime_s() }
 }

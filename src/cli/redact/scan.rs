@@ -203,7 +203,7 @@ fn is_ipv6(word: &str) -> bool {
 fn is_domain(word: &str) -> bool {
     let labels: Vec<&str> = word.split('.').collect();
     let is_label = |l: &&str| !l.is_empty() && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    labels.len() > 1 && labels.iter().all(|l| is_label(&l)) && labels.last().is_some_and(|l| DOMAINS.contains(l))
+    labels.len() > 1 && labels.iter().all(is_label) && labels.last().is_some_and(|l| DOMAINS.contains(l))
 }
 
 /// The host at the beginning of a file's name: `www.example.com-access.log`.

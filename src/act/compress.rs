@@ -15,7 +15,7 @@ use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Ui
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::beneath::{Beneath, Held, Unlinked, lease, named};
+use super::beneath::{Beneath, Held, LOOK, Unlinked, lease, named};
 use super::files::growth;
 use super::{Scene, Tally};
 use crate::host::sys;
@@ -32,7 +32,6 @@ struct Packed {
     root: HostPath,
     device: u64,
     source: HostPath,
-    source_ino: u64,
     archive: HostPath,
     archive_ino: u64,
     size: u64,
@@ -144,7 +143,6 @@ fn pack(beneath: &mut Beneath<'_>, batch: &FileBatch, target: &FileTarget, scene
         root: batch.root.clone(),
         device: batch.device,
         source: target.path.clone(),
-        source_ino: target.ino,
         archive: HostPath::from_bytes([target.path.as_bytes(), b".gz"].concat()),
         archive_ino: made.st_ino,
         size,
@@ -290,6 +288,12 @@ struct Whole<'a> {
     at: u64,
 }
 
+impl<'a> Whole<'a> {
+    fn of(file: &'a OwnedFd) -> Self {
+        Self { file: file.as_fd(), at: 0 }
+    }
+}
+
 impl Read for Whole<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = rustix::io::pread(self.file, buffer, self.at)?;
@@ -346,8 +350,13 @@ fn unpack_one(packed: &Packed, scene: &Scene<'_>) -> Result<(), Left> {
     let name = packed.source.file_name();
     match named(held.dir.as_fd(), name) {
         Err(Errno::NOENT) => restore(&held.file, &held.stat, held.dir.as_fd(), name, packed)?,
-        // The act died between giving the archive its name and taking the source's: the log is there, only the archive goes.
-        Ok(there) if there.st_ino == packed.source_ino => {}
+        // The act died between giving the archive its name and taking the source's: the log is there, only the archive goes. Told by the
+        // content: inode numbers are used again.
+        Ok(_) if beneath.open_inside(packed.source.as_bytes(), LOOK).is_ok_and(|log| holds(Whole::of(&log), packed)) => {
+            if !holds(MultiGzDecoder::new(Whole::of(&held.file)), packed) {
+                return Err(Left(SkipReason::Changed, Some("the archive does not hold what was packed".into())));
+            }
+        }
         Ok(_) => return Err(Left(SkipReason::Changed, Some(format!("{} is taken by a newer file", packed.root.join(&packed.source))))),
         Err(e) => return Err(e.into()),
     }
@@ -359,10 +368,16 @@ fn unpack_one(packed: &Packed, scene: &Scene<'_>) -> Result<(), Left> {
     }
 }
 
+/// Whether a reader gives the very bytes that were packed.
+fn holds(mut from: impl Read, packed: &Packed) -> bool {
+    let mut found = Summed { crc: Crc::new(), to: io::sink() };
+    copy(&mut from, &mut found).is_ok_and(|size| (size, found.crc.sum()) == (packed.size, packed.crc))
+}
+
 fn restore(archive: &OwnedFd, stat: &Stat, dir: BorrowedFd<'_>, name: &[u8], packed: &Packed) -> Result<(), Left> {
     let log = nameless(dir)?;
     let mut sum = Summed { crc: Crc::new(), to: File::from(log) };
-    let size = copy(&mut MultiGzDecoder::new(Whole { file: archive.as_fd(), at: 0 }), &mut sum)?;
+    let size = copy(&mut MultiGzDecoder::new(Whole::of(archive)), &mut sum)?;
     if (size, sum.crc.sum()) != (packed.size, packed.crc) {
         return Err(Left(SkipReason::Changed, Some("the archive does not hold what was packed".into())));
     }

@@ -121,12 +121,12 @@ impl Stand {
     /// `dir` decides the filesystem; `change` may change what the policy allows.
     pub fn on(dir: tempfile::TempDir, host: Later, change: impl FnOnce(&mut Settings)) -> Self {
         let root = dir.path().join("root");
-        fs::create_dir_all(&root).expect("root");
         Self::over(dir, root, host, change)
     }
 
     /// `dir` holds socket and ledger, `root` is elsewhere.
     pub fn over(dir: tempfile::TempDir, root: PathBuf, host: Later, change: impl FnOnce(&mut Settings)) -> Self {
+        fs::create_dir_all(&root).expect("root");
         let policy = policy(&root, &mount_of(&host, &root).path);
         let mut settings = Settings {
             agent_uid: rustix::process::geteuid().as_raw(),

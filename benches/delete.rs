@@ -1,0 +1,87 @@
+//! Deleting 100,000 files with every check, against `find -xdev -delete`: CPU time, on the temporary directory's filesystem and in memory.
+//!
+//! `cargo bench --bench delete`. Ours is everything from the agent's request to its answer: JSON, guard, ledger, and the deletion itself;
+//! the promise is a ratio of at most 2.0.
+
+#[path = "../tests/acting/mod.rs"]
+mod acting;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use acting::{Later, Stand, batch, target};
+use byteport::model::{FileFamily, HostPath, Step};
+use rustix::time::{ClockId, clock_gettime};
+
+const DIRS: usize = 100;
+const FILES_EACH: usize = 1_000;
+/// The better of these, for each side: other programs disturb both.
+const ROUNDS: usize = 3;
+
+fn main() {
+    for place in [std::env::temp_dir(), "/dev/shm".into()] {
+        if !place.is_dir() {
+            println!("{}: left out, it is not there", place.display());
+            continue;
+        }
+        let find = (0..ROUNDS).map(|_| find(&place)).fold(f64::MAX, f64::min);
+        let ours = (0..ROUNDS).map(|_| ours(&place)).fold(f64::MAX, f64::min);
+        println!(
+            "{}: {} files, CPU: ours {ours:.2} s, find -xdev -delete {find:.2} s, ratio {:.2} (promised: 2.0 at most)",
+            place.display(),
+            DIRS * FILES_EACH,
+            ours / find
+        );
+    }
+}
+
+fn fill(root: &Path) -> Vec<HostPath> {
+    let mut names = Vec::new();
+    for d in 0..DIRS {
+        fs::create_dir_all(root.join(format!("d{d:03}"))).expect("directory");
+        for f in 0..FILES_EACH {
+            let name = format!("d{d:03}/file-{f:05}");
+            fs::write(root.join(&name), b"some bytes that occupy one block").expect("file");
+            names.push(HostPath::from(name.as_str()));
+        }
+    }
+    rustix::fs::sync();
+    names
+}
+
+fn find(place: &Path) -> f64 {
+    let dir = tempfile::tempdir_in(place).expect("temp dir");
+    let root = dir.path().join("root");
+    fill(&root);
+    let before = of_children();
+    let status = Command::new("find").arg(&root).args(["-xdev", "-delete"]).status().expect("find");
+    assert!(status.success() && !root.exists());
+    of_children() - before
+}
+
+fn ours(place: &Path) -> f64 {
+    let stand = Stand::on(tempfile::tempdir_in(place).expect("temp dir"), Later::new(), |_| {});
+    let names = fill(&stand.root);
+    let mut batch = batch(&stand.root, FileFamily::Tmp, names);
+    batch.dirs = (0..DIRS).map(|d| target(&stand.root, &HostPath::from(format!("d{d:03}").as_str()))).collect();
+    let before = of_ourselves();
+    let effect = stand.effect(Step::DeleteFiles(batch));
+    let took = of_ourselves() - before;
+    assert_eq!(effect.done, (DIRS * FILES_EACH + DIRS) as u64, "{effect:?}");
+    took
+}
+
+/// All threads of this process, in seconds.
+fn of_ourselves() -> f64 {
+    let t = clock_gettime(ClockId::ProcessCPUTime);
+    t.tv_sec as f64 + t.tv_nsec as f64 / 1e9
+}
+
+/// Children that have ended, in seconds; the kernel counts them in ticks.
+fn of_children() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").expect("stat");
+    let fields: Vec<&str> = stat.rsplit_once(')').expect("a name").1.split_whitespace().collect();
+    let ticks = |at: usize| fields[at].parse::<f64>().expect("ticks");
+    (ticks(13) + ticks(14)) / rustix::param::clock_ticks_per_second() as f64
+}

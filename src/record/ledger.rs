@@ -9,7 +9,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::RecordError;
-use super::chain::{Chain, Fold, OpenReport, Row};
+use super::book::{Fold, Row};
+use super::chain::{Chain, OpenReport};
 use crate::guard::PastAct;
 use crate::model::{Effect, IntentId, Now, Observed, Refusal};
 use crate::wire::actuator::IntentOutcome;

@@ -2,9 +2,10 @@
 //!
 //! Two books of the same make: the actuator's [`Ledger`] (what was begun, what came of it) and the agent's [`Store`]
 //! (incidents, entry by entry). Both are one SQLite file with an append-only table whose rows are chained by hashes
-//! ([`chain`]), opened by one program at a time ([`folder`]), and both keep room for their next entries ([`room`]).
+//! ([`chain`], verified in [`book`]), opened by one program at a time ([`folder`]), and both keep room for their next entries ([`room`]).
 //! Nothing here decides anything.
 
+mod book;
 mod chain;
 mod error;
 mod folder;

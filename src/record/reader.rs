@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags};
 
 use super::RecordError;
-use super::chain;
+use super::book;
 use super::store::Index;
 use crate::model::{Entry, IncidentId, IncidentSummary, Observed};
 
@@ -54,7 +54,7 @@ impl Reader {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         // Immutable: no lock is taken and no journal looked at, both seen to above.
         let conn = Connection::open_with_flags(format!("file:{}?immutable=1", escaped(&file)), flags).map_err(sql)?;
-        let chain = match chain::verify::<Index>(&conn) {
+        let chain = match book::verify::<Index>(&conn) {
             Ok(Ok(_)) => Observed::fresh(()),
             Ok(Err(why)) => Observed::unavailable(why),
             Err(e) => Observed::unavailable(e.to_string()),
@@ -107,7 +107,7 @@ impl Reader {
     /// # Errors
     /// When an entry cannot be read.
     pub fn entries(&self, incident: &IncidentId) -> Result<Vec<Entry>, RecordError> {
-        let rows = chain::rows_of(&self.conn, &incident.0).map_err(|source| RecordError::Sqlite { file: self.file.clone(), source })?;
+        let rows = book::rows_of(&self.conn, &incident.0).map_err(|source| RecordError::Sqlite { file: self.file.clone(), source })?;
         let damaged = |why: String| RecordError::Damaged { file: self.file.clone(), why };
         rows.into_iter().map(|(row, _)| super::store::entry(row, incident).map_err(damaged)).collect()
     }

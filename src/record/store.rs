@@ -10,7 +10,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
 use super::RecordError;
-use super::chain::{Chain, Fold, OpenReport, Row};
+use super::book::{Fold, Row};
+use super::chain::{Chain, OpenReport};
 use super::summary;
 use crate::guard::PastAct;
 use crate::model::{Body, Bytes, Entry, IncidentId, IncidentSummary, IntentId, Now, Observed, RunbookId};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::root::{HotFile, Root};
+use super::root::{HotFile, Root, device_of};
 use super::{Read, ReadError};
 use crate::model::{FsKind, HostPath, Mount};
 
@@ -117,6 +117,12 @@ impl MountTables {
             let ro = format!("/sys/dev/block/{}:{}/ro", rustix::fs::major(mount.device), rustix::fs::minor(mount.device));
             if root.read_number(&ro).is_ok_and(|ro| ro == 1) {
                 mount.kind = FsKind::Pseudo;
+            }
+        }
+        // btrfs shows another device number in its files than in the table, one for each subvolume.
+        for mount in mounts.iter_mut().filter(|m| m.fs_type == "btrfs") {
+            if let Ok(device) = device_of(&root.join(&mount.path), &mount.path) {
+                mount.device = device;
             }
         }
         Ok(mounts)

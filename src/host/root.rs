@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 
 use super::{Read, ReadError};
@@ -34,6 +34,10 @@ impl Root {
     /// Whether the host is looked at through another directory than `/`.
     pub(super) fn is_elsewhere(&self) -> bool {
         self.path != Path::new("/")
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     pub(super) fn handle(&self) -> &OwnedFd {
@@ -149,6 +153,13 @@ fn read_whole(file: &File, buffer: &mut Vec<u8>) -> io::Result<usize> {
             Err(e) => return Err(e),
         }
     }
+}
+
+/// `st_dev` of what is found there, without waking a server or an automounter.
+pub(super) fn device_of(here: &Path, host: &HostPath) -> Read<u64> {
+    let stat = rustix::fs::statx(CWD, here, AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC, StatxFlags::empty())
+        .map_err(|e| io_error(host, e))?;
+    Ok(rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor))
 }
 
 pub(super) fn parse_number(bytes: &[u8]) -> Option<u64> {

@@ -1,6 +1,6 @@
 //! How full a filesystem is: statvfs, which is the call that hangs when a server or a FUSE daemon does.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,9 +19,8 @@ pub(super) fn read_usages(root: &Root, parking: &Arc<Parking>, mounts: &[Mount])
     let asks = mounts
         .iter()
         .map(|mount| {
-            let (path, here, device, has_own_numbers) =
-                (mount.path.clone(), root.join(&mount.path), mount.device, mount.fs_type == "btrfs");
-            Ask::new(format!("mount {}", mount.path), move || look(&path, &here, (!has_own_numbers).then_some(device)))
+            let (path, here, device) = (mount.path.clone(), root.join(&mount.path), mount.device);
+            Ask::new(format!("mount {}", mount.path), move || look(&path, &here, device))
         })
         .collect();
     let answers = parking.ask_all(asks, DEADLINE);
@@ -40,21 +39,16 @@ pub(super) fn stuck(doing: &str, path: &HostPath, parked: Parked) -> ReadError {
     }
 }
 
-/// `device`: the number that the mount table gave. btrfs shows another one for each subvolume, so there it is not compared.
-fn look(path: &HostPath, here: &PathBuf, device: Option<u64>) -> Read<FsUsage> {
+fn look(path: &HostPath, here: &Path, device: u64) -> Read<FsUsage> {
     let fd = rustix::fs::openat(CWD, here, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(|e| io_error(path, e))?;
-    if let Some(device) = device {
-        let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC | AtFlags::NO_AUTOMOUNT;
-        let seen = rustix::fs::statx(&fd, Path::new(""), flags, StatxFlags::empty()).map_err(|e| io_error(path, e))?;
-        let found = rustix::fs::makedev(seen.stx_dev_major, seen.stx_dev_minor);
-        if found != device {
-            return Err(ReadError::NotHere {
-                what: path.to_string(),
-                why: format!(
-                    "another filesystem is found there (device {found:#x}, not {device:#x}): hidden by a later mount, or not visible from here"
-                ),
-            });
-        }
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC | AtFlags::NO_AUTOMOUNT;
+    let seen = rustix::fs::statx(&fd, c"", flags, StatxFlags::empty()).map_err(|e| io_error(path, e))?;
+    let found = rustix::fs::makedev(seen.stx_dev_major, seen.stx_dev_minor);
+    if found != device {
+        let why = format!(
+            "another filesystem is found there (device {found:#x}, not {device:#x}): hidden by a later mount, or not visible from here"
+        );
+        return Err(ReadError::NotHere { what: path.to_string(), why });
     }
     let stat = rustix::fs::fstatvfs(&fd).map_err(|e| io_error(path, e))?;
     let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);

@@ -2,46 +2,52 @@
 
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, StatxFlags};
-
-use super::root::{Root, io_error};
-use super::{Read, ReadError};
+use super::Read;
+use super::mounts::{Line, parse_mountinfo};
+use super::root::{Root, device_of};
 use crate::model::HostPath;
 
-/// The kernel's fixed inode number of the first pid namespace.
+/// The kernel's fixed name for the first pid namespace.
 const FIRST_PID_NAMESPACE: &[u8] = b"pid:[4026531836]";
 
-/// True when pid 1, as seen through the root handle, is the init of the machine (or of a system container that runs systemd and is somebody's
-/// whole host), and its `/` is our root handle's directory.
-///
-/// A service's sandbox has a mount namespace of its own, so that one is not compared; its `/` stays the same directory.
+/// True when pid 1, as seen through the root handle, is the init of the machine (or of a system container, which is somebody's whole host), and
+/// its `/` is our root handle's directory. A service's sandbox has a mount namespace of its own; its `/` is the same all the same, so roots are
+/// compared and not namespaces. Nothing here needs the right to trace pid 1.
 ///
 /// # Errors
-/// When pid 1 may not be looked at, and our own namespaces do not show it either.
+/// When the mount tables cannot be read.
 pub(super) fn read_host_view(root: &Root) -> Read<bool> {
-    let of_init = match root.read_link("/proc/1/ns/pid") {
-        Err(denied) if !root.is_elsewhere() => return if shows_by_itself(root)? { Ok(true) } else { Err(denied) },
-        of_init => of_init?,
+    // A program that was started as pid 1 of a container is not the init of a system, whatever it can see of `/run`.
+    let has_init = is_machine(root)? || matches!(root.read("/proc/1/comm")?.trim_ascii(), b"systemd" | b"init");
+    let here = Root::open(Path::new("/"))?;
+    let ours = parse_mountinfo(&here.read("/proc/self/mountinfo")?)?;
+    let inits = parse_mountinfo(&root.read("/proc/1/mountinfo")?)?;
+    let same_root = match (mounted_at(&ours, root.path()), mounted_at(&inits, Path::new("/"))) {
+        (Some(our), Some(its)) => (our.device, &our.root) == (its.device, &its.root),
+        // Our root is no mount of its own: a directory that somebody changed the root to.
+        _ => false,
     };
-    let is_machine = of_init.as_bytes() == FIRST_PID_NAMESPACE;
-    let is_system = is_machine || super::root::if_there(root.list("/run/systemd/system"))?.is_some();
-    // Seen through `/`, the processes must also be ours; through another root, being given it is the consent.
-    let same_processes = root.is_elsewhere() || root.read_link("/proc/self/ns/pid")? == of_init;
-    let init_root = HostPath::from("/proc/1/root");
-    let same_root = identity(Path::new(&root.join(&"/".into())), &"/".into())? == identity(&root.join(&init_root).join("."), &init_root)?;
-    Ok(is_system && same_processes && same_root)
+    Ok(has_init && same_root)
 }
 
-/// Some machines let nobody look at pid 1. We are still on the machine itself when our processes are the first pid namespace's and our
-/// `/` is a block device's filesystem: a container that shares the machine's processes has an overlay for its `/`.
-fn shows_by_itself(root: &Root) -> Read<bool> {
-    let (major, ..) = identity(Path::new("/"), &"/".into())?;
-    Ok(root.read_link("/proc/self/ns/pid")?.as_bytes() == FIRST_PID_NAMESPACE && major != 0)
+/// Whether the processes seen through the root handle are those of the first pid namespace.
+fn is_machine(root: &Root) -> Read<bool> {
+    let here = Root::open(Path::new("/"))?;
+    let we_are = here.read_link("/proc/self/ns/pid")?.as_bytes() == FIRST_PID_NAMESPACE;
+    if !root.is_elsewhere() {
+        return Ok(we_are);
+    }
+    match root.read_link("/proc/1/ns/pid") {
+        Ok(of_init) => Ok(of_init.as_bytes() == FIRST_PID_NAMESPACE),
+        // Needs the right to trace it. Without: the same /proc as ours shows the same processes.
+        Err(_) => {
+            let proc = HostPath::from("/proc");
+            Ok(we_are && device_of(&root.join(&proc), &proc)? == device_of(&here.join(&proc), &proc)?)
+        }
+    }
 }
 
-/// Device and inode.
-fn identity(here: &Path, host: &HostPath) -> Read<(u32, u32, u64)> {
-    let stat = rustix::fs::statx(CWD, here, AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC, StatxFlags::INO)
-        .map_err(|e| -> ReadError { io_error(host, e) })?;
-    Ok((stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino))
+/// What is mounted on exactly this place, the latest first.
+fn mounted_at<'a>(lines: &'a [Line], place: &Path) -> Option<&'a Line> {
+    lines.iter().rev().find(|line| line.path.as_path() == place)
 }

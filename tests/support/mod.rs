@@ -1,8 +1,10 @@
 //! What tests need of a real host: loop devices and booted containers. Everything made here is taken away when dropped.
 #![allow(dead_code, reason = "every test binary uses its own part of this")]
 
+pub mod hang_fuse;
 pub mod healing;
 pub mod loops;
+pub mod namespaces;
 pub mod nspawn;
 
 use std::process::Command;

@@ -18,8 +18,12 @@ pub(super) struct Family {
     ask: FamilyAsk,
     /// The root as the walk spells directories: no slash at the end, empty for `/`.
     pub(super) root: Vec<u8>,
+    /// All of the root is excluded, by itself or by what it lies in.
+    pub(super) is_left_alone: bool,
     names: GlobSet,
     exclude: GlobSet,
+    /// How many slashes a path can have that `exclude` matches, a bit for each number: most files need not be compared.
+    exclude_depths: u64,
     /// Directories of which everything below is excluded.
     exclude_below: GlobSet,
     files: Top<FileTarget>,
@@ -43,11 +47,15 @@ pub(super) enum Matched {
 impl Family {
     pub(super) fn new(ask: &FamilyAsk, keep: usize) -> Read<Self> {
         let below: Vec<&str> = ask.exclude.iter().filter_map(|p| p.strip_suffix("/**")).collect();
+        let exclude_below = compile(below.into_iter())?;
+        let root = trim(ask.root.as_bytes()).to_vec();
         Ok(Self {
-            root: trim(ask.root.as_bytes()).to_vec(),
+            is_left_alone: HostPath::from_bytes(root.as_slice()).as_path().ancestors().any(|above| exclude_below.is_match(above)),
+            root,
             names: compile(ask.names.iter().map(String::as_str))?,
             exclude: compile(ask.exclude.iter().map(String::as_str))?,
-            exclude_below: compile(below.into_iter())?,
+            exclude_depths: ask.exclude.iter().map(|pattern| depths(pattern)).fold(0, |all, bits| all | bits),
+            exclude_below,
             files: Top::new(keep),
             dirs: Top::new(if ask.dirs_min_age_s.is_some() { keep } else { 0 }),
             total_files: 0,
@@ -72,7 +80,9 @@ impl Family {
         if !self.ask.names.is_empty() && !self.names.is_match_candidate(&Candidate::from_bytes(place.name)) {
             return Matched::No;
         }
-        if !self.exclude.is_empty() && self.exclude.is_match_candidate(&Candidate::from_bytes(&place.to_path())) {
+        if self.exclude_depths & bit(slashes(place.dir) + 1) != 0
+            && self.exclude.is_match_candidate(&Candidate::from_bytes(&place.to_path()))
+        {
             return Matched::No;
         }
         if seen.links > 1 {
@@ -146,6 +156,25 @@ pub(super) fn age_s(stamp_ns: i64, now_ns: i64) -> u64 {
     u64::try_from(now_ns.saturating_sub(stamp_ns) / 1_000_000_000).unwrap_or(0)
 }
 
+/// The numbers of slashes in paths that a pattern can match, as bits. What is below an excluded directory is never offered, so the form that
+/// excludes it (`dir/**`) need not be looked at again for each file.
+fn depths(pattern: &str) -> u64 {
+    match pattern.strip_suffix("/**") {
+        Some(_) => 0,
+        None if pattern.contains("**") || pattern.contains(['{', '[', '\\']) => u64::MAX,
+        None => bit(slashes(pattern.as_bytes())),
+    }
+}
+
+fn slashes(path: &[u8]) -> usize {
+    path.iter().filter(|b| **b == b'/').count()
+}
+
+/// Depths beyond the word's end share its last bit.
+fn bit(depth: usize) -> u64 {
+    1 << depth.min(63)
+}
+
 fn compile<'a>(patterns: impl Iterator<Item = &'a str>) -> Read<GlobSet> {
     let bad = |e: globset::Error| ReadError::Parse {
         what: format!("pattern {}", e.glob().unwrap_or_default()),
@@ -175,7 +204,7 @@ fn target(seen: &Seen, path: Vec<u8>) -> FileTarget {
 }
 
 fn depth(dir: &FileTarget) -> usize {
-    dir.path.as_bytes().iter().filter(|b| **b == b'/').count()
+    slashes(dir.path.as_bytes())
 }
 
 fn parent(file: &FileTarget) -> Vec<u8> {

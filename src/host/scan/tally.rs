@@ -117,7 +117,7 @@ impl Tally {
         let mut left_alone = 0;
         for (index, family) in self.families.iter().enumerate() {
             let bit = 1 << index;
-            if family.root == self.path {
+            if family.root == self.path && !family.is_left_alone {
                 active |= bit;
             }
             if active & bit != 0 && family.leaves_alone_below(&self.path) {

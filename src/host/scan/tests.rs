@@ -99,6 +99,19 @@ fn only_what_is_old_matches_and_is_not_excluded_is_a_candidate() {
 }
 
 #[test]
+fn a_root_inside_of_what_is_excluded_is_excluded() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "spared/root/sub/file", 10);
+    for (pattern, expected) in
+        [("other/**", 1), ("spared/**", 0), ("spared/ro*/**", 0), ("spared/root", 1), ("spared/root/sub/**", 0), ("*/*/*/fi*", 0)]
+    {
+        let exclude = vec![format!("{}/{pattern}", dir.path().display())];
+        let scan = run(&ask(dir.path(), 3, vec![FamilyAsk { exclude, ..family(&dir.path().join("spared/root")) }]));
+        assert_eq!(scan.candidates[0].total_files, expected, "{pattern}");
+    }
+}
+
+#[test]
 fn a_file_with_another_name_frees_nothing_and_is_only_counted() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "t/one", 5000);

@@ -1,7 +1,6 @@
 //! The largest few of many, in bounded memory.
 
-use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
+use std::cmp::Ordering;
 
 /// A path in two pieces that are never joined unless it is kept.
 #[derive(Clone, Copy)]
@@ -39,50 +38,56 @@ struct Kept<T> {
     what: T,
 }
 
-/// Larger first; of equals the path that sorts first, so that two walks over the same tree name the same files.
-impl<T> Ord for Kept<T> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.size.cmp(&other.size).then_with(|| other.path.cmp(&self.path))
-    }
-}
-impl<T> PartialOrd for Kept<T> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl<T> Eq for Kept<T> {}
-impl<T> PartialEq for Kept<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
+impl<T> Kept<T> {
+    /// Larger first; of equals the path that sorts first, so that two walks over the same tree name the same files.
+    fn rank(&self, other: &Self) -> Ordering {
+        other.size.cmp(&self.size).then_with(|| self.path.cmp(&other.path))
     }
 }
 
+/// Lets up to twice as many in as are wanted before it sorts out the lesser half: cheaper for each than a heap, when a million come along.
 pub(super) struct Top<T> {
     limit: usize,
-    /// The smallest kept is on top.
-    heap: BinaryHeap<Reverse<Kept<T>>>,
+    kept: Vec<Kept<T>>,
+    /// As many as are wanted are at least as good as this.
+    bar: Option<(u64, Vec<u8>)>,
 }
 
 impl<T> Top<T> {
     pub(super) const fn new(limit: usize) -> Self {
-        Self { limit, heap: BinaryHeap::new() }
+        Self { limit, kept: Vec::new(), bar: None }
     }
 
     /// Keeps it if it is among the largest so far; only then is `what` made.
     pub(super) fn offer(&mut self, size: u64, place: Place<'_>, what: impl FnOnce() -> T) {
-        if self.heap.len() >= self.limit {
-            let Some(Reverse(least)) = self.heap.peek() else { return };
-            if size < least.size || (size == least.size && place.cmp_path(&least.path) != Ordering::Less) {
-                return;
-            }
-            self.heap.pop();
+        if self.limit == 0 {
+            return;
         }
-        self.heap.push(Reverse(Kept { size, path: place.to_path(), what: what() }));
+        if let Some((least, path)) = &self.bar
+            && (size < *least || (size == *least && place.cmp_path(path) != Ordering::Less))
+        {
+            return;
+        }
+        self.kept.push(Kept { size, path: place.to_path(), what: what() });
+        if self.kept.len() >= self.limit.saturating_mul(2).max(64) {
+            self.sort_out();
+        }
+    }
+
+    fn sort_out(&mut self) {
+        if self.kept.len() <= self.limit {
+            return;
+        }
+        let (_, last, _) = self.kept.select_nth_unstable_by(self.limit - 1, Kept::rank);
+        self.bar = Some((last.size, last.path.clone()));
+        self.kept.truncate(self.limit);
     }
 
     /// Largest first.
     pub(super) fn take(&mut self) -> Vec<(Vec<u8>, T)> {
-        std::mem::take(&mut self.heap).into_sorted_vec().into_iter().map(|Reverse(kept)| (kept.path, kept.what)).collect()
+        self.sort_out();
+        self.kept.sort_unstable_by(Kept::rank);
+        std::mem::take(&mut self.kept).into_iter().map(|kept| (kept.path, kept.what)).collect()
     }
 }
 
@@ -103,6 +108,20 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_same_are_kept_as_by_sorting_all(sizes in proptest::collection::vec(0u64..50, 0..400), limit in 0usize..40) {
+            let mut top = Top::new(limit);
+            let mut all: Vec<(u64, Vec<u8>)> = Vec::new();
+            for (index, size) in sizes.into_iter().enumerate() {
+                let name = format!("{:03}", (index * 7919) % 1000);
+                top.offer(size, Place { dir: b"/d", name: name.as_bytes() }, || size);
+                all.push((size, format!("/d/{name}").into_bytes()));
+            }
+            all.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+            all.truncate(limit);
+            prop_assert_eq!(top.take().into_iter().map(|(path, size)| (size, path)).collect::<Vec<_>>(), all);
+        }
+
         #[test]
         fn comparing_in_pieces_is_comparing_paths(dir in "(/[ab./]{1,3}){0,3}", name in "[ab.]{0,3}", other in "[ab./]{0,9}") {
             let place = Place { dir: dir.as_bytes(), name: name.as_bytes() };

@@ -16,7 +16,7 @@ use crate::runbooks;
 use crate::wire::bundle::{Bundle, Redaction, VERSION};
 use crate::wire::local::Incident;
 
-#[expect(clippy::disallowed_methods, reason = "when the bundle was made is for its reader; nothing is decided by it")]
+#[expect(clippy::disallowed_methods, reason = "tells a person when the file was made; nothing is decided from it")]
 pub fn run(args: &args::Bundle, ctx: &mut Ctx<'_>) -> Result<Done> {
     let loaded = ctx.incident(&args.id)?;
     let bundle = make(&loaded.incident, &loaded.host, jiff::Timestamp::now(), &runbooks::find)?;

@@ -39,6 +39,7 @@ mod tests {
         assert_eq!(shell_word("/var/log/app-1.log"), "/var/log/app-1.log");
         assert_eq!(shell_word("it's; rm -rf $HOME"), r"'it'\''s; rm -rf $HOME'");
         assert_eq!(shell_word(b"a\nb\x1b'\xff7"), r"$'a\012b\033\'\3777'");
+        assert_eq!(shell_word("\\n\n"), r"$'\\n\012'");
         assert_eq!(shell_word("\u{202e}x"), r"$'\342\200\256x'");
         assert_eq!((shell_word(""), shell_word("=ls"), shell_word("~")), ("''".into(), "'=ls'".into(), "'~'".into()));
     }

@@ -1,15 +1,25 @@
 #!/usr/bin/env bash
 # Builds the programs once and packs them twice: target/packages/*.deb and *.rpm.
 #   PROFILE=release|dev packaging/build.sh
+# dev is for tests: the programs that are there already, packed quickly instead of tightly.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 profile=${PROFILE:-release}
-folder=$([ "$profile" = dev ] && echo debug || echo "$profile")
+folder=$profile deb=() rpm=()
+if [ "$profile" = dev ]; then
+    folder=debug deb=(--fast) rpm=(--payload-compress none)
+fi
 
 cargo build --locked --profile "$profile" --bins
-# Manual pages are compressed by the .deb's rules; the .rpm takes them as they are here.
-rm -rf target/packages
-mkdir -p target/packages
-cargo deb --quiet --locked --no-build --profile "$profile" --output target/packages/
-cargo generate-rpm --profile "$folder" --auto-req builtin --output target/packages/
+target=$(cargo metadata --locked --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
+# Both packers take the same stripped files, whatever they were built with.
+rm -rf target/packed target/packages
+mkdir -p target/packed target/packages
+for program in byteport-agent byteport-actuator byteportctl; do
+    strip -o "target/packed/$program" "$target/$folder/$program"
+done
+cp -r "$target/assets/man" "$target/assets/completions" target/packed/
+
+cargo deb --quiet --locked --no-build --no-strip "${deb[@]}" --output target/packages/
+cargo generate-rpm --auto-req builtin "${rpm[@]}" --output target/packages/
 ls -l target/packages

@@ -100,8 +100,7 @@ install -d -m 1775 -o root -g "$group" "$scratch/run"
 install -d -m 0700 -o nobody -g "$group" "$scratch/state"
 install -d -m 0700 "$scratch/actuator"
 mkdir "$scratch/etc"
-disk="[disk]
-mounts = [\"$mount\"]
+limits="mounts = [\"$mount\"]
 log_roots = [\"$mount/log\"]
 tmp_roots = [\"$mount/tmp\"]"
 cat >"$scratch/etc/agent.toml" <<END
@@ -112,14 +111,16 @@ socket = "$scratch/run/agent.sock"
 actuator_socket = "$scratch/run/actuator.sock"
 listen = "127.0.0.1:$port"
 sample_interval = "1s"
-$disk
+[disk.limits]
+$limits
 END
 cat >"$scratch/etc/actuator.toml" <<END
 allow = ["disk"]
 agent_user = "nobody"
 state_dir = "$scratch/actuator"
 socket = "$scratch/run/actuator.sock"
-$disk
+[disk]
+$limits
 END
 export BYTEPORT_SOCKET=$scratch/run/agent.sock
 ctl() { "$scratch/bin/byteportctl" "$@"; }
@@ -161,7 +162,7 @@ echo
 tail -n +1 -F --pid="$agent" "$scratch/agent.log" 2>/dev/null | sed -u -n -E \
     -e 's/.*"timestamp":"[^T"]*T([0-9:]{8})[^"]*".*"message":"(([^"\\]|\\.)*)".*/\1 \2/' \
     -e 't show' -e 'b' -e ':show' \
-    -e 's/\\n.*//' -e 's/\\"/"/g' \
+    -e 's/\\n.*//' -e 's/\\"/"/g' -e 's/^([0-9:]+) disk-[0-9a-f-]+: /\1 /' -e 's#disk-[0-9a-f-]+/([0-9.]+)#step \1#g' \
     -e "s/^([0-9:]+) /$dim\1$plain /" \
     -e "s/(refused|not resolved|a person is needed)/$yellow\1$plain/" \
     -e "s/(opened for|freed|verified, resolved|closed, healed)/$green\1$plain/" -e p &

@@ -187,8 +187,8 @@ pub fn init_log(level: &str) {
 
     let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
     let terminal = std::io::stderr().is_terminal();
-    // A terminal means that a person started it by hand: what they see matters more than the journal.
-    let journal = if terminal { None } else { tracing_journald::layer().ok().map(|layer| layer.with_field_prefix(None)) };
+    // The journal is for a service; one that a person or a test started by hand answers where it was started.
+    let journal = if stderr_is_the_journal() { tracing_journald::layer().ok().map(|layer| layer.with_field_prefix(None)) } else { None };
     let out: Box<dyn Layer<_> + Send + Sync> = match journal {
         Some(journal) => journal.boxed(),
         None if terminal => tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).compact().boxed(),
@@ -196,4 +196,11 @@ pub fn init_log(level: &str) {
     };
     // A second call (tests in one process) keeps the first.
     drop(tracing_subscriber::registry().with(out).with(filter).try_init());
+}
+
+/// systemd names the stream that it gave a service for its output; a terminal's child may have inherited the name, not the stream.
+fn stderr_is_the_journal() -> bool {
+    let named = std::env::var("JOURNAL_STREAM");
+    let own = rustix::fs::fstat(std::io::stderr());
+    matches!((named, own), (Ok(named), Ok(own)) if named == format!("{}:{}", own.st_dev, own.st_ino))
 }

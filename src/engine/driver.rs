@@ -120,7 +120,7 @@ pub async fn run(config_path: &Path, root: &Path) -> Result<(), DriverError> {
     };
     engine.take_up_open_incidents();
     tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
+        BYTEPORT_VERSION = env!("CARGO_PKG_VERSION"),
         "started: sampling every {}, metrics on {}, byteportctl on {}",
         config.sample_interval,
         config.listen,

@@ -32,7 +32,7 @@ setpriv --reuid=nobody --regid=nogroup --clear-groups byteportctl status >"$out/
 journalctl -t byteport-agent -o json --no-pager >"$out/journal.json"
 
 for id in $(cat /harness/ids); do
-    journalctl --catalog "$id" --no-pager >"$out/catalog.$id" 2>&1
+    journalctl --dump-catalog "$id" --no-pager >"$out/catalog.$id" 2>&1
 done
 printf 'MESSAGE_ID=%s\nMESSAGE=opened\nSYSLOG_IDENTIFIER=byteport-test\nBYTEPORT_INCIDENT=inc-0815\nBYTEPORT_RUNBOOK=disk\n' "$(head -1 /harness/ids)" | logger --journald
 journalctl --sync

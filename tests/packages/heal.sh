@@ -45,6 +45,7 @@ df --output=pcent /srv/data | tail -1 | tr -dc 0-9 >"$out/after"
 byteportctl incidents --json >"$out/incidents.json"
 byteportctl incidents show last --markdown >"$out/postmortem.md"
 byteportctl bundle last -o "$out/bundle" >&2
+byteportctl explain last >"$out/explained" 2>&1
 byteportctl doctor >"$out/doctor" 2>&1
 id=$(grep -o '"id": *"[^"]*"' "$out/incidents.json" | head -1 | cut -d '"' -f 4)
 journalctl --sync

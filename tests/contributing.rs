@@ -79,8 +79,10 @@ impl Copy {
     /// Files of an earlier run that do not belong to this one.
     fn clear(&self, dir: &Path) {
         for entry in fs::read_dir(dir).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
+            let entry = entry.unwrap();
+            let path = entry.path();
+            // Not by the path: a link to a directory is a file of ours, and what it leads to is not.
+            if entry.file_type().unwrap().is_dir() {
                 self.clear(&path);
             } else if !self.files.contains_key(path.strip_prefix(&self.at).unwrap()) {
                 fs::remove_file(&path).unwrap();

@@ -131,12 +131,14 @@ fn scan() -> impl Strategy<Value = Scan> {
 }
 
 fn usage() -> impl Strategy<Value = FsUsage> {
-    (1..200u64, 0.0..1.0f64, 0.0..0.1f64, 0u64..2_000_000, 0.0..1.0f64).prop_map(|(gib, used, reserved, inodes, inodes_free)| {
-        let total = gib * GIB;
-        let free = total - (total as f64 * used) as u64;
-        let available = free.saturating_sub((total as f64 * reserved) as u64);
-        FsUsage { total, free, available, inodes, inodes_free: (inodes as f64 * inodes_free) as u64 }
-    })
+    (1..200u64, prop_oneof![3 => 0.7..1.0f64, 1 => 0.0..1.0f64], 0.0..0.1f64, 0u64..2_000_000, 0.0..1.0f64).prop_map(
+        |(gib, used, reserved, inodes, inodes_free)| {
+            let total = gib * GIB;
+            let free = total - (total as f64 * used) as u64;
+            let available = free.saturating_sub((total as f64 * reserved) as u64);
+            FsUsage { total, free, available, inodes, inodes_free: (inodes as f64 * inodes_free) as u64 }
+        },
+    )
 }
 
 fn mount() -> impl Strategy<Value = Mount> {
@@ -155,7 +157,9 @@ fn mount() -> impl Strategy<Value = Mount> {
 
 fn signals() -> impl Strategy<Value = Vec<Signal>> {
     let names: Vec<&'static str> = DISK.signals.iter().map(|s| s.name).collect();
-    proptest::collection::vec((select(names), any::<bool>()), 0..3).prop_map(|kinds| {
+    // Most episodes are about space.
+    let names = prop_oneof![3 => select(vec!["disk_usage_high", "disk_filling", "inode_exhaustion"]), 1 => select(names)];
+    proptest::collection::vec((names, any::<bool>()), 0..3).prop_map(|kinds| {
         let severity = |critical| if critical { Severity::Critical } else { Severity::Warning };
         let signal = |(name, critical)| Signal {
             kind: SignalKind::new(name),
@@ -296,7 +300,9 @@ fn decide(evidence: &Evidence, params: &Params) -> (Diagnosis, Plan) {
     (DISK.decide)(&recorded, &serde_json::to_value(params).unwrap(), &now()).unwrap()
 }
 
-/// One part fewer; the count of `what` covers every part that can be missing.
+const PARTS: usize = 15;
+
+/// One part fewer, of all that can be missing.
 fn without(evidence: &Evidence, what: usize) -> Evidence {
     let mut e = evidence.clone();
     let why = "taken away";
@@ -329,7 +335,7 @@ fn harm(kind: StepKind) -> usize {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
     fn no_plan_holds_what_the_never_list_refuses(evidence in evidence(), params in params()) {
@@ -354,9 +360,12 @@ proptest! {
     }
 
     #[test]
-    fn less_evidence_never_raises_confidence(evidence in evidence(), params in params(), what in 0..15usize) {
-        let (all, part) = (decide(&evidence, &params).0, decide(&without(&evidence, what), &params).0);
-        prop_assert!(part.confidence <= all.confidence, "{} {} -> {} {} without part {what}", all.class, all.confidence, part.class, part.confidence);
+    fn less_evidence_never_raises_confidence(evidence in evidence(), params in params()) {
+        let all = decide(&evidence, &params).0;
+        for what in 0..PARTS {
+            let part = decide(&without(&evidence, what), &params).0;
+            prop_assert!(part.confidence <= all.confidence, "{} {} -> {} {} without part {what}", all.class, all.confidence, part.class, part.confidence);
+        }
     }
 
     #[test]

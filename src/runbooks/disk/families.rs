@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(here(&log, &all[0], &all), None);
         assert_eq!(here(&log, &all[1], &all), Some(log.clone()));
         assert_eq!(here(&log, &all[2], &all), Some("/var/log/nginx".into()));
-        assert_eq!(here(&"/var/lo".into(), &all[0], &all), Some("/var/lo".into()));
+        assert_eq!(here(&"/var/logs".into(), &all[0], &all), Some("/var/logs".into()), "a sibling with a longer name");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use byteport::model::{FsKind, HostPath, Mount};
 use byteport::sense::Sampler;
 use support::hang_fuse::HangFuse;
 use support::loops::LoopDisk;
-use support::namespaces::inside;
+use support::namespaces::{Mounted, inside};
 use support::output;
 
 fn host() -> LiveHost {
@@ -144,10 +144,10 @@ fn a_walk_stays_out_of_what_is_mounted_below_it() {
     }
     fs::write(dir.path().join("real/file"), vec![1u8; 8192]).unwrap();
     fs::write(dir.path().join("over"), "").unwrap();
-    output(Command::new("mount").args(["-t", "tmpfs", "none"]).arg(dir.path().join("other")));
+    let _other = Mounted::tmpfs(&dir.path().join("other"));
     fs::write(dir.path().join("other/elsewhere"), vec![1u8; 100_000]).unwrap();
-    output(Command::new("mount").arg("--bind").arg(dir.path().join("real")).arg(dir.path().join("again")));
-    output(Command::new("mount").arg("--bind").arg(dir.path().join("real/file")).arg(dir.path().join("over")));
+    let _again = Mounted::bind(&dir.path().join("real"), &dir.path().join("again"));
+    let _over = Mounted::bind(&dir.path().join("real/file"), &dir.path().join("over"));
     let _fuse = HangFuse::mount(&dir.path().join("dead"));
     let host = host();
     let scan = scan(&host, dir.path());
@@ -189,14 +189,14 @@ fn an_ext4_filesystem_is_read_as_df_reads_it() {
     if !inside("an_ext4_filesystem_is_read_as_df_reads_it", &[]) {
         return;
     }
-    let Some(mut disk) = LoopDisk::ext4(64 << 20, &["-N", "256", "-m", "10"]) else { return };
     let dir = tempfile::tempdir().unwrap();
+    let Some(mut disk) = LoopDisk::ext4(64 << 20, &["-N", "256", "-m", "10"]) else { return };
     let at = dir.path().join(std::ffi::OsStr::from_bytes(b"new\nline \xff"));
     fs::create_dir(&at).unwrap();
     disk.mount(&at);
     let again = dir.path().join("a longer name for the same device, which is a bind mount");
     fs::create_dir(&again).unwrap();
-    output(Command::new("mount").arg("--bind").arg(&at).arg(&again));
+    let _again = Mounted::bind(&at, &again);
     fs::write(at.join("data"), vec![1u8; 10 << 20]).unwrap();
     File::create(at.join("sparse")).unwrap().set_len(1 << 30).unwrap();
     rustix::fs::sync();
@@ -273,8 +273,8 @@ fn deleted_files_are_found_with_their_bytes_and_everybody_who_holds_them() {
     if !inside("deleted_files_are_found_with_their_bytes_and_everybody_who_holds_them", &[]) {
         return;
     }
-    let Some(mut disk) = LoopDisk::ext4(64 << 20, &[]) else { return };
     let dir = tempfile::tempdir().unwrap();
+    let Some(mut disk) = LoopDisk::ext4(64 << 20, &[]) else { return };
     disk.mount(dir.path());
     let device = dir.path().metadata().unwrap().dev();
     let host = host();
@@ -315,8 +315,8 @@ fn a_writer_is_found_with_the_file_that_grows() {
     if !inside("a_writer_is_found_with_the_file_that_grows", &[]) {
         return;
     }
-    let Some(mut disk) = LoopDisk::ext4(256 << 20, &[]) else { return };
     let dir = tempfile::tempdir().unwrap();
+    let Some(mut disk) = LoopDisk::ext4(256 << 20, &[]) else { return };
     disk.mount(dir.path());
     let log = dir.path().join("runaway.log");
     // The shell itself writes, through a descriptor that it keeps.

@@ -11,8 +11,8 @@ until_true() { # until_true SECONDS COMMAND…
 systemctl is-system-running --wait >/dev/null
 DEBIAN_FRONTEND=noninteractive dpkg -i /harness/old.deb || exit 1
 
-mkdir -p /etc/byteport/agent.d /etc/byteport/actuator.d /srv/data
-cat >/etc/byteport/agent.d/50-opt-in.toml <<'END'
+mkdir -p /etc/byteport/agent.toml.d /etc/byteport/actuator.toml.d /srv/data
+cat >/etc/byteport/agent.toml.d/50-opt-in.toml <<'END'
 mode = "act"
 allow = ["disk"]
 sample_interval = "1s"
@@ -21,7 +21,7 @@ mounts = ["/srv/data"]
 log_roots = ["/srv/data/log"]
 tmp_roots = ["/srv/data/tmp"]
 END
-cat >/etc/byteport/actuator.d/50-opt-in.toml <<'END'
+cat >/etc/byteport/actuator.toml.d/50-opt-in.toml <<'END'
 allow = ["disk"]
 [disk]
 mounts = ["/srv/data"]

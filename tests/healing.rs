@@ -5,7 +5,8 @@ mod support;
 use std::fs;
 use std::time::Duration;
 
-use support::healing::Site;
+use support::hang_fuse::HangFuse;
+use support::healing::{EPISODE, Site};
 
 const OLD: &[(&str, u64)] = &[
     ("log/app.log.1", 12 << 20),
@@ -279,4 +280,26 @@ fn metrics_and_health_are_served_and_the_configuration_is_reloaded() {
     site.wait("the new configuration", Duration::from_secs(60), |site| status(site)["refused_config"].is_null());
     let (_, config) = site.ctl(&["config", "--effective"]);
     assert!(config.lines().any(|l| l.contains("sample_interval") && l.contains('2')), "{config}");
+}
+
+#[test]
+fn a_mount_that_never_answers_delays_no_healing() {
+    let Some(mut site) = sick() else { return };
+    let dead = site.path("dead");
+    fs::create_dir(&dead).expect("mount point");
+    let hung = HangFuse::mount(&dead);
+    site.start_actuator();
+    site.start_agent();
+    site.fill_to(97.0);
+    let of = |site: &Site, at: &std::path::Path| {
+        let at = at.display().to_string();
+        site.incidents().into_iter().find(|i| i["subject"]["filesystem"]["mount"] == at.as_str() && i["closed"].is_object())
+    };
+    site.wait("the full filesystem's incident", EPISODE, |site| of(site, &site.mount).is_some());
+    assert_eq!(of(&site, &site.mount).expect("waited for it")["outcome"], "healed", "{}", site.logs());
+    // The dead one is told, and nobody but a person may do anything about it.
+    site.wait("the dead mount's incident", EPISODE, |site| of(site, &dead).is_some());
+    assert_eq!(of(&site, &dead).expect("waited for it")["outcome"], "escalated", "{}", site.logs());
+    Site::kill(&mut site.agent);
+    drop(hung);
 }

@@ -14,12 +14,13 @@ pub const EPISODE: Duration = Duration::from_secs(180);
 
 /// Ends with everything it started, by pid.
 pub struct Site {
+    /// First, so that it is unmounted before the folder with its mount point is taken away.
+    disk: LoopDisk,
     pub dir: tempfile::TempDir,
     pub mount: PathBuf,
     pub port: u16,
     pub agent: Option<Child>,
     pub actuator: Option<Child>,
-    disk: LoopDisk,
 }
 
 impl Site {
@@ -40,7 +41,7 @@ impl Site {
         disk.age(&old.iter().map(|(name, _)| format!("/{name}")).collect::<Vec<_>>(), 30);
         disk.mount(&mount);
         let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
-        let site = Site { dir, mount, port, agent: None, actuator: None, disk };
+        let site = Site { disk, dir, mount, port, agent: None, actuator: None };
         site.configure("act", "", "");
         Some(site)
     }
@@ -183,7 +184,6 @@ impl Drop for Site {
         }
         Self::kill(&mut self.agent);
         Self::kill(&mut self.actuator);
-        let _ = &self.disk;
     }
 }
 

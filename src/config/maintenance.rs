@@ -52,7 +52,9 @@ impl TryFrom<String> for Moment {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
+        // Digits alone: a number's own parser would also take a sign.
         if let Some((h, m)) = text.split_once(':')
+            && text.bytes().all(|b| b.is_ascii_digit() || b == b':')
             && let (2, 2, Ok(h @ 0..=23), Ok(m @ 0..=59)) = (h.len(), m.len(), h.parse::<u32>(), m.parse::<u32>())
         {
             return Ok(Self::Daily(h * 60 + m));

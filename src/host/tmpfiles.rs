@@ -50,14 +50,16 @@ pub(super) fn parse_exclusions(bytes: &[u8]) -> Vec<String> {
         if pattern.is_empty() {
             continue;
         }
-        if pattern::compile(pattern).is_err() {
+        let below = format!("{pattern}/**");
+        // A bracket that is left open may swallow the end of the longer one.
+        if pattern::compile(pattern).is_err() || pattern::compile(&below).is_err() {
             // What cannot be understood spares all that begins like it.
             let begin = pattern.split(['[', '\\']).next().unwrap_or_default();
             patterns.extend([format!("{begin}*/**"), format!("{begin}*")]);
             continue;
         }
         if spares_below {
-            patterns.push(format!("{pattern}/**"));
+            patterns.push(below);
         }
         patterns.push(pattern.to_owned());
     }

@@ -116,7 +116,8 @@ fn compare() -> ExitCode {
     make(&tree, count);
 
     let me = std::env::current_exe().expect("own path");
-    let contenders: Vec<(&str, Box<dyn Fn() -> Command>)> = vec![
+    type Contender<'a> = (&'a str, Box<dyn Fn() -> Command>);
+    let contenders: Vec<Contender<'_>> = vec![
         ("du -x", command("du", &["-sx"], &tree)),
         ("byteport", command(&me, &["ours"], &tree)),
         ("byteport, all are candidates", command(&me, &["ours-candidates"], &tree)),

@@ -9,6 +9,7 @@
     not(test),
     deny(clippy::disallowed_methods, clippy::print_stderr, clippy::print_stdout, clippy::unwrap_used, clippy::expect_used)
 )]
+#![allow(rustdoc::private_intra_doc_links, reason = "these are programs: their documentation is built with its private items")]
 
 pub mod model;
 pub mod wire;

@@ -207,7 +207,7 @@ fn an_ext4_filesystem_is_read_as_df_reads_it() {
     assert_eq!(mount.also_at, [HostPath::from(again.as_path())]);
     assert_eq!(mount.device, at.metadata().unwrap().dev());
     let device = disk.device.file_name().unwrap().to_str().unwrap().to_owned();
-    assert_eq!(host.disks_under(&mount).unwrap(), [device.clone()]);
+    assert_eq!(host.disks_under(&mount).unwrap(), std::slice::from_ref(&device));
     assert!(host.disk_io().unwrap().iter().any(|d| d.name == device && d.written_bytes > 0));
 
     // Reserved blocks: what df says to non-root is what counts.

@@ -107,7 +107,7 @@ impl Drop for Docker {
     fn drop(&mut self) {
         // dockerd first, asked politely: it has mounts to take down.
         while let Some(mut child) = self.children.pop() {
-            drop(rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM));
+            let _ = rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM);
             let until = Instant::now() + Duration::from_secs(20);
             while child.try_wait().is_ok_and(|ended| ended.is_none()) && Instant::now() < until {
                 std::thread::sleep(Duration::from_millis(50));

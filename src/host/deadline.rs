@@ -64,6 +64,12 @@ impl Lot {
         let now = Instant::now();
         self.calls.values().filter(|c| now >= c.slow_at).count()
     }
+
+    /// Slow ones, and short ones under way that may yet become slow: a place is promised only once.
+    fn slow_or_short(&self) -> usize {
+        let now = Instant::now();
+        self.calls.values().filter(|c| now >= c.slow_at || c.slow_at <= c.since + PATIENCE).count()
+    }
 }
 
 /// The calls of one batch that nobody has begun, with their place in the answer.
@@ -177,10 +183,10 @@ impl Parking {
     /// Which call of the queue may begin: nobody else is asking for the same, and there is a place for it.
     fn next_place<T>(&self, queue: &VecDeque<(usize, Ask<T>)>) -> Option<usize> {
         let lot = self.lot();
-        let slow = lot.slow();
+        let (slow, slow_or_short) = (lot.slow(), lot.slow_or_short());
         let may = |ask: &Ask<T>| {
-            let places = if lot.answered.contains(&ask.key) { PLACES } else { PLACES - 1 };
-            slow < places && !lot.calls.contains_key(&ask.key)
+            let free = if lot.answered.contains(&ask.key) { slow < PLACES } else { slow_or_short < PLACES - 1 };
+            free && !lot.calls.contains_key(&ask.key)
         };
         queue.iter().position(|(_, ask)| may(ask))
     }

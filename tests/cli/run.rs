@@ -15,7 +15,13 @@ pub struct Ran {
 
 impl Ran {
     pub fn of(command: &mut Command) -> Self {
-        let out = command.output().unwrap();
+        // A copy of the program may still be held for writing by a child that another test is just starting.
+        let out = loop {
+            match command.output() {
+                Err(e) if e.kind() == std::io::ErrorKind::ExecutableFileBusy => std::thread::sleep(std::time::Duration::from_millis(20)),
+                out => break out.unwrap(),
+            }
+        };
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Self { code: out.status.code().expect("it exits, whatever happens"), out: text(out.stdout), err: text(out.stderr) }
     }

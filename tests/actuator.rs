@@ -5,23 +5,21 @@ mod support;
 
 use std::fs;
 use std::io::{Read, Write};
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use acting::{DISK, Later, Stand, admitted, asking, batch, mount_of, policy, target, write};
+use acting::{DISK, Later, Stand, admitted, batch, target, write};
 use byteport::act::client::{Client, ClientError, Performed, UndoResult};
 use byteport::model::{
     Bytes, EffectState, FileFamily, GrowVolume, HostPath, ImageTarget, IntentId, Refusal, RefusalReason, SkipReason, Step, StepKind,
 };
 use byteport::wire::actuator::{Ask, IntentOutcome, Perform, Request, Response, VERSION};
 use byteport::wire::frame;
-use rustix::process::{Pid, Signal, kill_process};
 
 /// Past the client, as somebody with the agent's rights and bad intentions would ask.
 fn raw(stand: &Stand, ask: Ask) -> Response {
@@ -452,167 +450,6 @@ fn without_room_a_log_stays_as_it_was() {
     let found = reasons(&stand, Step::CompressLogs(stand.batch(FileFamily::ClosedLogs, &["a.log"])));
     assert_eq!(found, [("a.log".to_owned(), SkipReason::NoSpace)]);
     assert_eq!(fs::read_dir(&root).unwrap().count(), 1);
-}
-
-/// The actuator as a process of its own: this test binary, told by its environment to serve.
-struct Process {
-    child: Child,
-    dir: PathBuf,
-}
-
-const SERVE: &str = "BYTEPORT_TEST_SERVE";
-
-#[test]
-fn serve_when_told_to() {
-    let Some(dir) = std::env::var_os(SERVE) else { return };
-    let dir = PathBuf::from(dir);
-    let listener = byteport::act::server::bind(&dir.join("actuator.sock"), 0).unwrap();
-    let ledger = byteport::record::Ledger::open(&dir.join("state")).unwrap();
-    let root = dir.join("root");
-    let settings = byteport::act::server::Settings {
-        agent_uid: 0,
-        root: "/".into(),
-        docker_socket: "/nonexistent".into(),
-        dry_run: false,
-        policies: [(DISK, policy(&root, &mount_of(&Later::new(), &root).path))].into(),
-    };
-    let server = byteport::act::server::Server::new(listener, settings, ledger, std::sync::Arc::new(Later::new())).unwrap();
-    let (_never, stop) = UnixStream::pair().unwrap();
-    server.run(stop.as_fd(), Duration::from_secs(60), &|| {}).unwrap();
-}
-
-impl Process {
-    fn start(dir: &Path) -> Self {
-        fs::create_dir_all(dir.join("root")).unwrap();
-        let child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "serve_when_told_to"])
-            .env(SERVE, dir)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let process = Self { child, dir: dir.to_owned() };
-        let until = Instant::now() + Duration::from_secs(30);
-        while process.client().hello().is_err() {
-            assert!(Instant::now() < until, "the actuator does not come up");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        process
-    }
-
-    fn client(&self) -> Client {
-        Client::new(self.dir.join("actuator.sock"))
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-#[test]
-fn killed_in_the_middle_it_repeats_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let root = dir.path().join("root");
-    let mut actuator = Process::start(dir.path());
-    let names: Vec<HostPath> = (0..20_000).map(|n| HostPath::from(format!("f{n:05}").as_str())).collect();
-    names.iter().for_each(|n| drop(write(&root.join(n.as_path()), 1)));
-    let (mount, all) = (mount_of(&Later::new(), &root), batch(&root, FileFamily::Tmp, names));
-    let perform = asking(&mount, "killed", 1, Step::DeleteFiles(all));
-    let policy = policy(&root, &mount.path);
-    let asked = std::thread::spawn({
-        let (client, admitted, perform) = (actuator.client(), admitted(&policy, &perform), perform.clone());
-        move || client.perform(&admitted, perform)
-    });
-    let left = || fs::read_dir(&root).unwrap().count();
-    while left() == 20_000 {}
-    actuator.signal(Signal::KILL);
-    actuator.child.wait().unwrap();
-    assert!(matches!(asked.join().unwrap(), Err(ClientError::Unknown { .. })));
-    let after = left();
-    assert!(after > 0, "it was done before it could be killed");
-
-    let actuator = Process::start(dir.path());
-    let client = actuator.client();
-    assert_eq!(client.outcome(&perform.intent).unwrap(), IntentOutcome::Open);
-    assert_eq!(client.perform(&admitted(&policy, &perform), perform.clone()).unwrap(), Performed::Open);
-    assert_eq!(left(), after, "an act was repeated after a crash");
-    // What may have been done counts against the caps of its incident: all of it.
-    let mut tight = asking(&mount, "killed", 2, Step::DeleteFiles(batch(&root, FileFamily::Tmp, vec![])));
-    tight.intent = IntentId("killed/1.2".into());
-    assert!(matches!(client.perform(&admitted(&policy, &tight), tight).unwrap(), Performed::Effect(_)));
-}
-
-#[test]
-fn killed_while_packing_it_leaves_the_log_or_its_archive() {
-    let dir = tempfile::tempdir().unwrap();
-    let root = dir.path().join("root");
-    fs::create_dir_all(&root).unwrap();
-    let mount = mount_of(&Later::new(), &root);
-    let policy = policy(&root, &mount.path);
-    let text: Vec<u8> = (0..300_000).flat_map(|n| format!("line {n} of a log\n").into_bytes()).collect();
-    let mut seen = [0; 2];
-    for round in 0..12 {
-        let names: Vec<HostPath> = (0..6).map(|n| HostPath::from(format!("r{round}-{n}.log").as_str())).collect();
-        names.iter().for_each(|n| fs::write(root.join(n.as_path()), &text).unwrap());
-        let mut actuator = Process::start(dir.path());
-        let perform = asking(&mount, &format!("pack-{round}"), 1, Step::CompressLogs(batch(&root, FileFamily::ClosedLogs, names.clone())));
-        let asked = std::thread::spawn({
-            let (client, admitted) = (actuator.client(), admitted(&policy, &perform));
-            move || client.perform(&admitted, perform)
-        });
-        // At another point in the work each time, wherever this machine is fast or slow.
-        let archives = || fs::read_dir(&root).unwrap().flatten().filter(|e| e.file_name().as_bytes().ends_with(b".gz")).count();
-        while archives() < round % 6 && !asked.is_finished() {}
-        std::thread::sleep(Duration::from_millis(5 * round as u64));
-        actuator.signal(Signal::KILL);
-        actuator.child.wait().unwrap();
-        drop(asked.join().unwrap());
-        for name in &names {
-            let (log, archive) = (root.join(name.as_path()), root.join(format!("{name}.gz")));
-            if archive.exists() {
-                let mut unpacked = Vec::new();
-                flate2::read::GzDecoder::new(fs::File::open(&archive).unwrap()).read_to_end(&mut unpacked).unwrap();
-                assert_eq!(unpacked, text, "half an archive has a name");
-                seen[1] += 1;
-            } else {
-                assert_eq!(fs::read(&log).unwrap(), text);
-                seen[0] += 1;
-            }
-        }
-        for entry in fs::read_dir(&root).unwrap() {
-            let name = entry.unwrap().file_name().into_string().unwrap();
-            assert!(name.ends_with(".log") || name.ends_with(".log.gz"), "{name} was left behind");
-            fs::remove_file(root.join(name)).unwrap();
-        }
-    }
-    eprintln!("{} logs as they were, {} archives", seen[0], seen[1]);
-    assert!(seen[0] > 0 && seen[1] > 0, "killed only before or only after: {seen:?}");
-}
-
-#[test]
-fn a_client_is_not_held_up_by_an_actuator_that_hangs() {
-    let dir = tempfile::tempdir().unwrap();
-    let actuator = Process::start(dir.path());
-    let root = dir.path().join("root");
-    write(&root.join("a"), 1);
-    let mount = mount_of(&Later::new(), &root);
-    let mut perform = asking(&mount, "hangs", 1, Step::DeleteFiles(batch(&root, FileFamily::Tmp, vec!["a".into()])));
-    perform.deadline_s = 1;
-    actuator.signal(Signal::STOP);
-    let began = Instant::now();
-    let asked = actuator.client().perform(&admitted(&policy(&root, &mount.path), &perform), perform);
-    assert!(matches!(asked, Err(ClientError::Unknown { .. })), "{asked:?}");
-    // The step's second, and the client's grace of fifteen; generous, because it is about coming back at all.
-    assert!(began.elapsed() < Duration::from_secs(60));
-    assert!(matches!(actuator.client().hello(), Err(ClientError::Unknown { .. })));
-    assert!(matches!(Client::new(dir.path().join("nobody")).hello(), Err(ClientError::NotThere { .. })));
 }
 
 #[test]

@@ -71,12 +71,10 @@ fn run(args: &Args, loaded: config::Loaded<config::Actuator>) -> anyhow::Result<
     tracing::info!("started: serving {} on {}", config.agent_user, config.socket.display());
     notify(sd_notify::NotifyState::Ready);
     server.run(stop.as_fd(), Duration::from_secs(5), &|| notify(sd_notify::NotifyState::Watchdog))?;
-    notify(sd_notify::NotifyState::Stopping);
     Ok(())
 }
 
+/// Where there is no systemd, there is nobody to tell.
 fn notify(state: sd_notify::NotifyState<'_>) {
-    if let Err(e) = sd_notify::notify(&[state]) {
-        tracing::debug!("systemd was not told: {e}");
-    }
+    drop(sd_notify::notify(&[state]));
 }

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use crate::guard::{Admitted, Holds, PastAct, Policy};
-use crate::model::{Body, Effect, IntentId, Outcome, Phase, PlannedStep, Recorded, Refusal, Signal, Step};
+use crate::model::{Body, Effect, IntentId, IntentOutcome, Outcome, Phase, PlannedStep, Recorded, Refusal, Signal, Step};
 use crate::runbooks::Depth;
-use crate::wire::actuator::IntentOutcome;
 
 /// How patient verification is. The specification's numbers by default; tests shorten them.
 #[derive(Debug, Clone, Copy)]

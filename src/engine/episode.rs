@@ -7,11 +7,10 @@
 use super::dialogue::{Act, Command, Event, Timing};
 use crate::guard::{self, Asked, Circumstances, Holds, PastAct, Policy};
 use crate::model::{
-    AfterStep, Body, Diagnosis, Effect, Escalation, IncidentId, IntentId, Now, Outcome, Phase, Plan, PlannedStep, Recorded, Refusal,
-    RefusalReason, RunbookId, Seconds, Signal, Subject, Verdict,
+    AfterStep, Body, Diagnosis, Effect, Escalation, IncidentId, IntentId, IntentOutcome, Now, Outcome, Phase, Plan, PlannedStep, Recorded,
+    Refusal, RefusalReason, RunbookId, Seconds, Signal, Subject, Verdict,
 };
 use crate::runbooks::{Depth, Entry};
-use crate::wire::actuator::IntentOutcome;
 
 #[derive(Debug, Clone, PartialEq)]
 enum State {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Bytes, HostPath, Now};
+use super::{Bytes, HostPath, Now, Refusal};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Effect {
@@ -75,4 +75,17 @@ pub enum SkipReason {
     NoSpace,
     /// The system said no; the notes say what.
     Error,
+}
+
+/// What became of an intent, as the one who was to carry it out knows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IntentOutcome {
+    /// Never heard of: nothing was done.
+    Unknown,
+    /// Begun, and no effect was recorded: the actuator died in it. To be verified, never repeated.
+    Open,
+    Done(Effect),
+    Refused(Refusal),
+    Undone(Effect),
 }

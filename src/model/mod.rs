@@ -24,7 +24,7 @@ mod time;
 mod verdict;
 
 pub use diagnosis::{Confidence, Diagnosis, Explained, Finding};
-pub use effect::{Effect, EffectState, Skip, SkipReason};
+pub use effect::{Effect, EffectState, IntentOutcome, Skip, SkipReason};
 pub use found::{Candidates, DirUse, FamilyAsk, FileUse, HeldFile, HeldFiles, NotSeen, Scan, Writer};
 pub use fs::{FsKind, FsUsage, Mount};
 pub use ids::{IncidentId, IntentId, RunbookId};

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::model::IntentOutcome;
 use crate::model::{Answer, Effect, IncidentId, IntentId, Observed, PlannedStep, Query, Refusal, RunbookId, StepKind, Subject};
 
 /// Raised when a message changes its meaning; the actuator refuses every other number.
@@ -71,16 +72,4 @@ pub struct Hello {
     pub ledger: Observed<u64>,
     /// `BYTEPORT_DRY_RUN=true` is set for the actuator.
     pub dry_run: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum IntentOutcome {
-    /// Never heard of: nothing was done.
-    Unknown,
-    /// Begun, and no effect was recorded: the actuator died in it. To be verified, never repeated.
-    Open,
-    Done(Effect),
-    Refused(Refusal),
-    Undone(Effect),
 }

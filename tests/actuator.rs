@@ -289,19 +289,6 @@ fn strangers_and_garbage_get_nothing() {
     say(&framed(br#"{"version":2,"ask":"hello"}"#));
     say(&framed("[".repeat(100_000).as_bytes()));
 
-    // Announcing is cheap, so it must not cost: 32 MiB each on all four connections, and not a byte of them sent.
-    let resident = || fs::read_to_string("/proc/self/statm").unwrap().split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096;
-    let before = resident();
-    let idle: Vec<_> = (0..4)
-        .map(|_| {
-            let mut stream = UnixStream::connect(&stand.socket).unwrap();
-            stream.write_all(&(32_u32 << 20).to_be_bytes()).unwrap();
-            stream
-        })
-        .collect();
-    std::thread::sleep(Duration::from_millis(300));
-    assert!(resident() < before + (16 << 20), "an announcement was given memory");
-    drop(idle);
     assert_eq!(stand.client.hello().unwrap().version, VERSION);
 }
 

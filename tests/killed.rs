@@ -178,3 +178,24 @@ fn a_client_is_not_held_up_by_an_actuator_that_hangs() {
     assert!(matches!(actuator.client().hello(), Err(ClientError::Unknown { .. })));
     assert!(matches!(Client::new(dir.path().join("nobody")).hello(), Err(ClientError::NotThere { .. })));
 }
+
+#[test]
+fn announcing_much_is_given_no_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = Process::start(dir.path());
+    let statm = format!("/proc/{}/statm", process.child.id());
+    let resident = || fs::read_to_string(&statm).unwrap().split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096;
+    let before = resident();
+    // 32 MiB announced on all four connections, and not a byte of them sent.
+    let idle: Vec<_> = (0..4)
+        .map(|_| {
+            let mut stream = UnixStream::connect(process.dir.join("actuator.sock")).unwrap();
+            std::io::Write::write_all(&mut stream, &(32_u32 << 20).to_be_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(resident() < before + (16 << 20), "an announcement was given memory");
+    drop(idle);
+    assert!(process.client().hello().is_ok());
+}

@@ -52,7 +52,8 @@ clean_up() {
     ended "$actuator"
     umount "$mount" 2>/dev/null || umount -l "$mount" 2>/dev/null
     [ -z "$loop" ] || losetup -d "$loop"
-    rm -rf "$scratch"
+    # Never through a mount that would not go.
+    rm -rf --one-file-system "$scratch"
 }
 trap clean_up EXIT
 trap 'exit 130' INT

@@ -184,9 +184,11 @@ mod tests {
                 busy_ms: (uptime_s * 500.0) as u64,
                 read_bytes: 0,
                 written_bytes: 0,
+                ..DiskIo::default()
             }]),
             io_pressure: Observed::unavailable("no PSI"),
             node_disk_pressure: Observed::unavailable("no kubelet"),
+            readings: crate::model::Readings::none("not asked"),
         }
     }
 

@@ -24,6 +24,7 @@ pub(super) fn parse_diskstats(bytes: &[u8]) -> Read<Vec<DiskIo>> {
             busy_ms: d.time_in_progress,
             read_bytes: d.sectors_read.saturating_mul(SECTOR),
             written_bytes: d.sectors_written.saturating_mul(SECTOR),
+            ..DiskIo::default()
         })
         .collect();
     if disks.is_empty() && !text.trim().is_empty() {
@@ -80,7 +81,10 @@ mod tests {
     #[test]
     fn counters_are_bytes_and_milliseconds() {
         let disks = parse_diskstats(b"   8       0 sda 10 1 16 5 20 2 32 7 0 450 12 0 0 0 0 3 1\n").unwrap();
-        assert_eq!(disks, [DiskIo { name: "sda".into(), busy_ms: 450, read_bytes: 16 * 512, written_bytes: 32 * 512 }]);
+        assert_eq!(
+            disks,
+            [DiskIo { name: "sda".into(), busy_ms: 450, read_bytes: 16 * 512, written_bytes: 32 * 512, ..DiskIo::default() }]
+        );
         assert!(parse_diskstats(b"nothing like it\n").is_err());
     }
 

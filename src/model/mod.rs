@@ -13,6 +13,7 @@ mod observed;
 mod path;
 mod plan;
 mod query;
+mod readings;
 mod recorded;
 mod refusal;
 mod sample;
@@ -33,9 +34,13 @@ pub use observed::Observed;
 pub use path::{HostPath, is_unprintable};
 pub use plan::{Escalation, Expected, FollowUp, Plan, PlannedStep, Unavailable};
 pub use query::{Answer, HolderUnit, ImageInfo, ImageStore, Query, VolumeInfo};
+pub use readings::{
+    CgroupUse, CgroupVersion, Cgroups, ClockSync, Conntrack, Counter, CpuStat, CpuTimes, FileHandles, Identity, KernelEvent,
+    KernelEventKind, KernelLog, LoadAverage, NetIo, ProcessUse, Processes, Readings, UnitState, Units,
+};
 pub use recorded::Recorded;
 pub use refusal::{Refusal, RefusalReason};
-pub use sample::{DiskIo, FsSample, Pressure, Sample};
+pub use sample::{Discards, DiskIo, Flushes, FsSample, Pressure, Sample};
 pub use shell::shell_word;
 pub use signal::{Severity, Signal, SignalKind, Subject};
 pub use size::{Bytes, Percent};

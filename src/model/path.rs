@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A path as the kernel has it. Written and shown in one escaped form that loses nothing: control characters,
 /// backslashes and bytes that are not UTF-8 become `\xNN`, so a file name can neither break a line nor colour a terminal.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostPath(Vec<u8>);
 
 impl HostPath {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{FsUsage, HostPath, Mount, Now, Observed};
+use super::{FsUsage, HostPath, Mount, Now, Observed, Readings};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
@@ -14,6 +14,8 @@ pub struct Sample {
     pub io_pressure: Observed<Pressure>,
     /// The node's DiskPressure condition; `Unavailable` where there is no kubelet or none is configured.
     pub node_disk_pressure: Observed<bool>,
+    /// Everything else that the host counts.
+    pub readings: Readings,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,13 +31,41 @@ pub struct FsSample {
 }
 
 /// Cumulative counters of one block device.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskIo {
     pub name: String,
     /// Milliseconds spent with at least one request in flight (diskstats field 13).
     pub busy_ms: u64,
     pub read_bytes: u64,
     pub written_bytes: u64,
+    pub major: u32,
+    pub minor: u32,
+    pub reads: u64,
+    pub reads_merged: u64,
+    pub read_ms: u64,
+    pub writes: u64,
+    pub writes_merged: u64,
+    pub write_ms: u64,
+    pub in_flight: u64,
+    /// Milliseconds times requests in flight.
+    pub weighted_ms: u64,
+    /// Discards and flushes; `None` where the kernel is too old to count them.
+    pub discards: Option<Discards>,
+    pub flushes: Option<Flushes>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Discards {
+    pub completed: u64,
+    pub merged: u64,
+    pub sectors: u64,
+    pub ms: u64,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flushes {
+    pub completed: u64,
+    pub ms: u64,
 }
 
 /// A PSI file. Shares of wall time, 0..100 as the kernel prints them; totals in microseconds.

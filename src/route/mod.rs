@@ -184,6 +184,7 @@ mod tests {
             disks: Observed::unavailable("not asked"),
             io_pressure: Observed::unavailable("not asked"),
             node_disk_pressure: Observed::unavailable("not asked"),
+            readings: crate::model::Readings::none("not asked"),
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::filesystems::{self, DiskMap};
 use crate::host::deadline::{Ask, Parked, Parking};
 use crate::host::{Read, ReadHost};
-use crate::model::{DiskIo, FsSample, Now, Observed, Pressure, Sample};
+use crate::model::{DiskIo, FsSample, Now, Observed, Pressure, Readings, Sample};
 
 /// Longer than a host takes to find out that a mount hangs.
 const DEADLINE: Duration = Duration::from_secs(4);
@@ -63,8 +63,14 @@ impl Sampler {
         let node_due = self.node.as_ref().is_none_or(|(then, _)| at.steady_since(then).is_none_or(|s| s >= NODE_EVERY_S));
         let asked: Vec<Source> = Source::ALL.into_iter().filter(|s| node_due || *s != Source::Node).collect();
         let asks = asked.iter().map(|s| self.ask(*s)).collect();
-        let mut sample =
-            Sample { at, filesystems: not_asked(), disks: not_asked(), io_pressure: not_asked(), node_disk_pressure: not_asked() };
+        let mut sample = Sample {
+            at,
+            filesystems: not_asked(),
+            disks: not_asked(),
+            io_pressure: not_asked(),
+            node_disk_pressure: not_asked(),
+            readings: Readings::none("not asked"),
+        };
         self.stuck.clear();
         for (answer, source) in self.parking.ask_all(asks, DEADLINE).into_iter().zip(asked) {
             match answer {

@@ -223,7 +223,7 @@ mod tests {
     }
 
     fn sample(at_s: f64, fs: Vec<FsSample>, busy_ms: u64, waiting: f64) -> Sample {
-        let io = DiskIo { name: "vdb".into(), busy_ms, read_bytes: 0, written_bytes: 0 };
+        let io = DiskIo { name: "vdb".into(), busy_ms, ..DiskIo::default() };
         let some = Pressure { some_avg10: 0.0, some_avg60: waiting, full_avg10: 0.0, full_avg60: 0.0, some_total_us: 0, full_total_us: 0 };
         Sample {
             at: Now { wall: jiff::Timestamp::UNIX_EPOCH, boot: BootId("a".into()), uptime_s: at_s },
@@ -231,6 +231,7 @@ mod tests {
             disks: Observed::fresh(vec![io]),
             io_pressure: Observed::fresh(some),
             node_disk_pressure: Observed::unavailable("no kubelet"),
+            readings: crate::model::Readings::none("not asked"),
         }
     }
 

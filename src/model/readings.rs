@@ -1,0 +1,303 @@
+//! What a host says of itself at one moment, beside its filesystems: counters and gauges as the kernel keeps them, nothing derived.
+//!
+//! Times are in the kernel's own unit and named so; sizes are bytes. A part that could not be read is `Unavailable`, never zero.
+
+use serde::{Deserialize, Serialize};
+
+use super::{HostPath, Observed, Pressure};
+
+/// All parts. Each has its own cadence: `age_s` of the value says how old it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Readings {
+    /// `/proc/stat`.
+    pub cpu: Observed<CpuStat>,
+    pub load: Observed<LoadAverage>,
+    /// `/proc/meminfo`, every line of it, in the kernel's order.
+    pub memory: Observed<Vec<Counter>>,
+    /// `/proc/vmstat`: `oom_kill`, `pgpg*`, `pswp*` and the page faults.
+    pub vmstat: Observed<Vec<Counter>>,
+    pub cpu_pressure: Observed<Pressure>,
+    pub memory_pressure: Observed<Pressure>,
+    pub network: Observed<Vec<NetIo>>,
+    pub file_handles: Observed<FileHandles>,
+    pub conntrack: Observed<Conntrack>,
+    pub clock: Observed<ClockSync>,
+    pub identity: Observed<Identity>,
+    pub processes: Observed<Processes>,
+    pub cgroups: Observed<Cgroups>,
+    pub units: Observed<Units>,
+    pub kernel_log: Observed<KernelLog>,
+}
+
+/// A number with the kernel's name for it. Of `meminfo` the unit is bytes where the kernel prints `kB`, else a plain count.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counter {
+    pub name: Box<str>,
+    pub value: u64,
+    /// The kernel printed `kB`; `value` is bytes.
+    pub is_bytes: bool,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CpuStat {
+    /// One entry a CPU that is online, in the kernel's order.
+    pub cpus: Vec<CpuTimes>,
+    /// Seconds since the epoch.
+    pub boot_time_s: u64,
+    pub context_switches: u64,
+    pub forks: u64,
+    pub interrupts: u64,
+    pub running: u64,
+    pub blocked: u64,
+}
+
+/// Clock ticks (`USER_HZ`, a hundredth of a second everywhere) since boot. Columns that an old kernel does not print are 0 there too.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CpuTimes {
+    pub cpu: u32,
+    pub user: u64,
+    pub nice: u64,
+    pub system: u64,
+    pub idle: u64,
+    pub iowait: u64,
+    pub irq: u64,
+    pub softirq: u64,
+    pub steal: u64,
+    pub guest: u64,
+    pub guest_nice: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct LoadAverage {
+    pub one: f64,
+    pub five: f64,
+    pub fifteen: f64,
+}
+
+/// One line of `/proc/net/dev`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetIo {
+    pub device: Box<str>,
+    pub receive_bytes: u64,
+    pub receive_packets: u64,
+    pub receive_errs: u64,
+    pub receive_drop: u64,
+    pub receive_fifo: u64,
+    pub receive_frame: u64,
+    pub receive_compressed: u64,
+    pub receive_multicast: u64,
+    pub transmit_bytes: u64,
+    pub transmit_packets: u64,
+    pub transmit_errs: u64,
+    pub transmit_drop: u64,
+    pub transmit_fifo: u64,
+    pub transmit_colls: u64,
+    pub transmit_carrier: u64,
+    pub transmit_compressed: u64,
+}
+
+/// `/proc/sys/fs/file-nr`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileHandles {
+    pub allocated: u64,
+    pub maximum: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conntrack {
+    pub entries: u64,
+    pub limit: u64,
+}
+
+/// `adjtimex`: what the kernel believes of its clock.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ClockSync {
+    pub synchronised: bool,
+    pub offset_s: f64,
+    pub max_error_s: f64,
+    pub estimated_error_s: f64,
+}
+
+/// What does not change until somebody installs something.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    pub sysname: String,
+    pub release: String,
+    pub version: String,
+    pub machine: String,
+    pub nodename: String,
+    pub domainname: String,
+    /// `os-release`, key and value without quotes, in its order.
+    pub os: Vec<(String, String)>,
+}
+
+/// One sweep over `/proc`: `stat` of every process.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Processes {
+    pub count: u64,
+    pub threads: u64,
+    /// By the kernel's letter, in a fixed order: `R S D Z T t W X x K W P I`, as far as met.
+    pub states: Vec<(char, u64)>,
+    /// `/proc/sys/kernel/pid_max` and `threads-max`.
+    pub max_processes: u64,
+    pub max_threads: u64,
+    /// The hottest by CPU since the sweep before, and the largest by resident memory: at most as many of each as were asked for.
+    pub top: Vec<ProcessUse>,
+    /// Went away between being listed and being read: normal.
+    pub vanished: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProcessUse {
+    pub pid: u32,
+    /// Clock ticks since boot: with the pid, who it is.
+    pub start_ticks: u64,
+    /// Any bytes; shown with what cannot be printed quoted.
+    pub comm: HostPath,
+    pub state: char,
+    /// Ticks of CPU since it started.
+    pub cpu_ticks: u64,
+    /// Share of one CPU since the sweep before, 0..100 per CPU; `None` for one met for the first time.
+    pub cpu_percent: Option<f64>,
+    pub rss_bytes: u64,
+    pub threads: u64,
+}
+
+/// Which hierarchy the figures are from, and the groups that use most.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Cgroups {
+    pub version: CgroupVersion,
+    /// How many there are.
+    pub count: u64,
+    /// The largest by memory and the hottest by CPU; at most as many of each as were asked for.
+    pub top: Vec<CgroupUse>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CgroupVersion {
+    V1,
+    Hybrid,
+    V2,
+}
+
+/// One group. What its controllers do not count is `None`, which is not zero; a limit that is not set is `None` as well.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct CgroupUse {
+    /// Below the hierarchy's root: `/system.slice/nginx.service`.
+    pub path: HostPath,
+    pub memory_bytes: Option<u64>,
+    pub memory_max_bytes: Option<u64>,
+    pub memory_high_bytes: Option<u64>,
+    pub oom_kills: Option<u64>,
+    pub cpu_usage_us: Option<u64>,
+    pub throttled_us: Option<u64>,
+    pub throttled_periods: Option<u64>,
+    /// Share of one CPU since the sweep before, 0..100 per CPU.
+    pub cpu_percent: Option<f64>,
+    pub pids: Option<u64>,
+    pub pids_max: Option<u64>,
+    pub memory_pressure: Option<Pressure>,
+    pub cpu_pressure: Option<Pressure>,
+    pub io_pressure: Option<Pressure>,
+}
+
+/// systemd's units, kept up to date by its own signals.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Units {
+    /// `running`, `degraded`, `starting`, `stopping`, `maintenance` …
+    pub system_state: String,
+    pub units: Vec<UnitState>,
+    /// Units that failed, since the last sample that was taken over.
+    pub newly_failed: Vec<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitState {
+    pub name: String,
+    /// `active`, `reloading`, `inactive`, `failed`, `activating`, `deactivating`.
+    pub active: String,
+    pub sub: String,
+    /// `Type=` of a service; empty else or while it is not known.
+    pub kind: String,
+    /// `NRestarts` of a service.
+    pub restarts: Option<u32>,
+}
+
+/// What `/dev/kmsg` told since this program began to listen.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelLog {
+    /// Lines that were read, and lines that the kernel dropped before they could be.
+    pub lines: u64,
+    pub dropped: u64,
+    /// How often each kind was met, every kind listed.
+    pub counts: Vec<(KernelEventKind, u64)>,
+    /// The latest events, oldest first, at most a fixed number of them.
+    pub recent: Vec<KernelEvent>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelEvent {
+    pub kind: KernelEventKind,
+    /// The kernel's sequence number: no event is told twice.
+    pub seq: u64,
+    /// Boot clock, microseconds.
+    pub at_us: u64,
+    /// What it is about: victim, device, filesystem.
+    pub subject: String,
+    /// Of an out-of-memory kill.
+    pub pid: Option<u32>,
+    pub cgroup: Option<HostPath>,
+    /// The line itself, cut to a fixed length.
+    pub text: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KernelEventKind {
+    OomKill,
+    MachineCheck,
+    HungTask,
+    IoError,
+    FilesystemError,
+}
+
+impl KernelEventKind {
+    pub const ALL: [Self; 5] = [Self::OomKill, Self::MachineCheck, Self::HungTask, Self::IoError, Self::FilesystemError];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OomKill => "oom_kill",
+            Self::MachineCheck => "machine_check",
+            Self::HungTask => "hung_task",
+            Self::IoError => "io_error",
+            Self::FilesystemError => "filesystem_error",
+        }
+    }
+}
+
+impl Readings {
+    /// Nothing was read, for one reason.
+    pub fn none(why: &str) -> Self {
+        macro_rules! none {
+            ($($part:ident),*) => { Self { $($part: Observed::unavailable(why)),* } };
+        }
+        none!(
+            cpu,
+            load,
+            memory,
+            vmstat,
+            cpu_pressure,
+            memory_pressure,
+            network,
+            file_handles,
+            conntrack,
+            clock,
+            identity,
+            processes,
+            cgroups,
+            units,
+            kernel_log
+        )
+    }
+}

@@ -32,7 +32,7 @@ pub use incident::{Body, Entry, IncidentSummary, Phase};
 pub use observed::Observed;
 pub use path::{HostPath, is_unprintable};
 pub use plan::{Escalation, Expected, FollowUp, Plan, PlannedStep, Unavailable};
-pub use query::{Answer, HolderUnit, ImageInfo, ImageStore, Query, VolumeInfo};
+pub use query::{Answer, HolderUnit, ImageInfo, ImageStore, Query, VolumeInfo, WriteTrial};
 pub use recorded::Recorded;
 pub use refusal::{Refusal, RefusalReason};
 pub use sample::{DiskIo, FsSample, Pressure, Sample};

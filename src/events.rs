@@ -27,7 +27,7 @@ pub struct Line {
     pub step: Option<String>,
     /// `BYTEPORT_OUTCOME`: outcome, verdict or reason, in one word.
     pub outcome: Option<String>,
-    /// A person is needed: logged as a warning.
+    /// For a person to read: logged as a warning.
     pub warns: bool,
 }
 
@@ -137,7 +137,7 @@ pub fn line(body: &Body) -> Option<Line> {
         }
         Body::Escalated { escalation } => {
             let commands: Vec<String> = escalation.follow_ups.iter().map(|f| format!("\n  # {}\n  {}", f.why, f.command)).collect();
-            Line { warns: true, ..plain(format!("a person is needed: {}{}", escalation.reason, commands.concat()), message_id::ESCALATED) }
+            Line { warns: true, ..plain(format!("for a person: {}{}", escalation.reason, commands.concat()), message_id::ESCALATED) }
         }
         Body::Undone { intent, effect } => Line {
             step: Some(intent.to_string()),

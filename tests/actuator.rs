@@ -15,11 +15,14 @@ use std::time::{Duration, Instant};
 
 use acting::{DISK, Later, Stand, admitted, batch, target, write};
 use byteport::act::client::{Client, ClientError, Performed, UndoResult};
+use byteport::host::PrivilegedReads;
 use byteport::model::{
-    Bytes, EffectState, FileFamily, GrowVolume, HostPath, ImageTarget, IntentId, Refusal, RefusalReason, SkipReason, Step, StepKind,
+    Answer, Bytes, EffectState, FileFamily, GrowVolume, HostPath, ImageTarget, IntentId, Observed, Query, Refusal, RefusalReason,
+    SkipReason, Step, StepKind, WriteTrial,
 };
 use byteport::wire::actuator::{Ask, IntentOutcome, Perform, Request, Response, VERSION};
 use byteport::wire::frame;
+use support::output;
 
 /// Past the client, as somebody with the agent's rights and bad intentions would ask.
 fn raw(stand: &Stand, ask: Ask) -> Response {
@@ -257,21 +260,23 @@ fn the_cooldown_is_the_ledgers() {
 
 #[test]
 fn strangers_and_garbage_get_nothing() {
-    let stand = Stand::on(tempfile::tempdir().unwrap(), Later::new(), |s| s.agent_uid = 4711);
-    fs::set_permissions(stand.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    fs::set_permissions(&stand.socket, fs::Permissions::from_mode(0o666)).unwrap();
+    let others = Stand::on(tempfile::tempdir().unwrap(), Later::new(), |s| s.agent_uid = 4711);
+    fs::set_permissions(others.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(&others.socket, fs::Permissions::from_mode(0o666)).unwrap();
+    assert!(matches!(others.client.hello(), Err(ClientError::Unknown { .. })), "somebody who is not the agent was answered");
     if support::is_root() {
-        let socket = stand.socket.clone();
+        let socket = others.socket.clone();
         let as_nobody = std::thread::spawn(move || {
             let nobody = rustix::fs::Uid::from_raw(65_534);
             rustix::thread::set_thread_res_uid(nobody, nobody, nobody).unwrap();
             Client::new(socket).hello()
         });
         assert!(matches!(as_nobody.join().unwrap(), Err(ClientError::Unknown { .. })), "a stranger was answered");
-        assert_eq!(stand.server.counts().strangers.load(Ordering::Relaxed), 1);
+        assert_eq!(others.server.counts().strangers.load(Ordering::Relaxed), 2);
     } else {
         support::missing("another user to be needs root");
     }
+    let stand = Stand::new();
 
     let malformed = || stand.server.counts().malformed.load(Ordering::Relaxed);
     let say = |bytes: &[u8]| {
@@ -440,9 +445,58 @@ fn without_room_a_log_stays_as_it_was() {
 }
 
 #[test]
+fn a_write_is_tried_where_the_owner_opted_in_and_nowhere_else() {
+    if !support::namespaces::inside("a_write_is_tried_where_the_owner_opted_in_and_nowhere_else", &[]) {
+        return;
+    }
+    let Some(mut disk) = support::loops::LoopDisk::ext4(64 << 20, &[]) else { return };
+    let at = tempfile::tempdir().unwrap();
+    disk.mount(at.path());
+    let device = at.path().metadata().unwrap().dev();
+    let stand = Stand::over(tempfile::tempdir().unwrap(), at.path().join("root"), Later::new(), |_| {});
+    let tried = |stand: &Stand| match stand.client.look(&Query::Writes) {
+        Observed::Value { value: Answer::Writes(trials), .. } => trials,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(tried(&stand), [WriteTrial { device, accepted: Observed::fresh(true) }]);
+
+    // Frozen, a write waits for as long as it takes; the actuator does not.
+    output(Command::new("fsfreeze").arg("-f").arg(at.path()));
+    let frozen = tried(&stand);
+    let again = tried(&stand);
+    let threads = fs::read_dir("/proc/self/task").unwrap().count();
+    for _ in 0..3 {
+        tried(&stand);
+    }
+    assert_eq!(fs::read_dir("/proc/self/task").unwrap().count(), threads, "each try leaves another thread behind");
+    assert!(stand.client.hello().is_ok());
+    output(Command::new("fsfreeze").arg("-u").arg(at.path()));
+    for trials in [frozen, again] {
+        assert!(trials.len() == 1 && trials[0].accepted.why().is_some_and(|why| why.contains("hangs")), "{trials:?}");
+    }
+
+    // The kernel found damage: writes fail from now on, and the mount flags go on saying rw.
+    let name = disk.device.file_name().unwrap().to_str().unwrap().to_owned();
+    output(Command::new("mount").args(["-o", "remount,errors=remount-ro"]).arg(at.path()));
+    fs::write(format!("/sys/fs/ext4/{name}/trigger_fs_error"), "1").unwrap();
+    let until = Instant::now() + Duration::from_secs(30);
+    while tried(&stand)[0].accepted.value() != Some(&false) {
+        assert!(Instant::now() < until, "{:?}", tried(&stand));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+
+    let stand = Stand::over(tempfile::tempdir().unwrap(), at.path().into(), Later::new(), |s| {
+        s.policies.get_mut(&DISK).unwrap().limits.mounts = vec![];
+    });
+    assert_eq!(tried(&stand), []);
+    drop(stand);
+    disk.unmount();
+}
+
+#[test]
 fn what_cannot_be_had_here_is_said() {
     let stand = Stand::new();
-    let images = byteport::host::PrivilegedReads::look(&stand.client, &byteport::model::Query::Images);
+    let images = stand.client.look(&Query::Images);
     assert!(images.why().is_some_and(|why| why.contains("docker.sock")), "{images:?}");
     let image = ImageTarget { id: "sha256:1".into(), tags: vec![], digests: vec![], size: Bytes(1) };
     let effect = stand.effect(Step::PruneImages { images: vec![image], min_age_s: 600 });

@@ -91,9 +91,9 @@ fn decide(entry: &Entry, case: &Path) -> String {
     for u in &plan.not_available {
         writeln!(out, "not planned: {}: {}", u.what, u.why).unwrap();
     }
-    if let Some(escalation) = &plan.escalate {
-        writeln!(out, "escalate: {}", escalation.reason).unwrap();
-        for f in &escalation.follow_ups {
+    if let Some(reason) = &plan.escalate {
+        writeln!(out, "escalate: {reason}").unwrap();
+        for f in &plan.follow_ups {
             writeln!(out, "  # {}\n  {}", f.why, f.command).unwrap();
         }
     }

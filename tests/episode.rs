@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use byteport::engine::dialogue::{Command, Event, Timing};
 use byteport::engine::episode::Episode;
-use byteport::guard::{Holds, Limits, Mode, Policy};
+use byteport::guard::{Holds, Limits, Mode, PastAct, Policy};
 use byteport::model::*;
 use byteport::runbooks::Entry;
 use byteport::wire::actuator::IntentOutcome;
@@ -30,10 +30,11 @@ static TOY: Entry = Entry {
             explained: Vec::new(),
             findings: Vec::new(),
             missing: Vec::new(),
+            behind: Some("a child".into()),
             critical: false,
         };
         let steps = (0..number("steps") as u64).map(step).collect();
-        Ok((diagnosis, Plan { subject: subject(), steps, escalate: None, not_available: Vec::new() }))
+        Ok((diagnosis, Plan { subject: subject(), steps, escalate: None, follow_ups: vec![follow_up()], not_available: Vec::new() }))
     },
     after_step: |_, after, _| {
         let below = after.body["usage"].as_f64().unwrap() < 80.0;
@@ -45,6 +46,10 @@ static TOY: Entry = Entry {
     },
     limits: |_| Ok(Limits::default()),
 };
+
+fn follow_up() -> FollowUp {
+    FollowUp { why: "who plays".into(), command: "ls toys".into() }
+}
 
 fn subject() -> Subject {
     Subject::Filesystem { mount: "/var".into(), device: 7 }
@@ -130,8 +135,10 @@ struct World {
     perform: VecDeque<Event>,
     outcome: IntentOutcome,
     holds: Holds,
+    past: Vec<PastAct>,
     clock: f64,
     story: Vec<String>,
+    escalated: Vec<Escalation>,
     acts: Vec<String>,
     finished: Option<Outcome>,
 }
@@ -146,8 +153,10 @@ impl Default for World {
             perform: VecDeque::new(),
             outcome: IntentOutcome::Open,
             holds: holds(),
+            past: Vec::new(),
             clock: 0.0,
             story: Vec::new(),
+            escalated: Vec::new(),
             acts: Vec::new(),
             finished: None,
         }
@@ -163,6 +172,9 @@ impl World {
             let event = match command {
                 Command::Record(body) => {
                     self.story.push(name(&body));
+                    if let Body::Escalated { escalation } = *body {
+                        self.escalated.push(escalation);
+                    }
                     None
                 }
                 Command::Gather { .. } => {
@@ -170,7 +182,8 @@ impl World {
                     Some(Event::Gathered(evidence(usage, self.steps, self.confidence)))
                 }
                 Command::AskTurn => {
-                    Some(Event::Turn { policy: Box::new(policy(self.mode)), holds: Box::new(self.holds.clone()), past: Vec::new() })
+                    let (policy, holds) = (Box::new(policy(self.mode)), Box::new(self.holds.clone()));
+                    Some(Event::Turn { policy, holds, past: self.past.clone() })
                 }
                 Command::Act(act) => {
                     self.acts.push(act.intent.0);
@@ -247,6 +260,39 @@ fn low_confidence_escalates() {
     assert!(world.acts.is_empty());
     assert_eq!(world.finished, Some(Outcome::Escalated));
     assert!(world.story.contains(&"refused low_confidence".to_owned()));
+}
+
+/// The plan itself called nobody; what came later did, and the commands go with it all the same.
+#[test]
+fn every_escalation_carries_the_commands() {
+    for mut world in [
+        World { confidence: 0.69, ..World::default() },
+        World { usage: [96.0].into(), ..World::default() },
+        World { holds: Holds { paused: Some("by a person".into()), ..holds() }, ..World::default() },
+    ] {
+        world.whole();
+        assert_eq!(world.finished, Some(Outcome::Escalated), "{:?}", world.story);
+        assert_eq!(world.escalated.last().unwrap().follow_ups, [follow_up()], "{:?}", world.escalated);
+    }
+}
+
+#[test]
+fn what_comes_back_within_the_cooldown_is_told_with_who_is_behind_it() {
+    let healed = PastAct {
+        intent: IntentId("toy-0/1.1".into()),
+        incident: IncidentId("toy-0".into()),
+        runbook: TOY.id.clone(),
+        subject: subject(),
+        kind: StepKind::Tmp,
+        at: now(-3600.0),
+        files: 1,
+        bytes: Bytes(4096),
+    };
+    let mut world = World { past: vec![healed], ..World::default() };
+    world.whole();
+    assert!(world.acts.is_empty());
+    let reason = &world.escalated.last().unwrap().reason;
+    assert!(reason.starts_with("it comes back: ") && reason.contains("toy-0") && reason.ends_with("behind it: a child"), "{reason}");
 }
 
 #[test]

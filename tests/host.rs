@@ -185,6 +185,50 @@ fn another_root_shows_the_same_host() {
 }
 
 #[test]
+fn a_filesystem_that_refuses_writes_is_found_out_though_it_is_listed_as_writable() {
+    if !inside("a_filesystem_that_refuses_writes_is_found_out_though_it_is_listed_as_writable", &[]) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let Some(mut disk) = LoopDisk::xfs(300 << 20, &[]) else { return };
+    disk.mount(dir.path());
+    let host = Arc::new(host().trying_writes_in(dir.path()).unwrap());
+    let takes_writes = || {
+        let sample = Sampler::new(host.clone()).sample();
+        let fs = sample.filesystem(&HostPath::from(dir.path())).expect("is mounted").clone();
+        (fs.mount.read_only, fs.takes_writes.value().copied())
+    };
+    assert_eq!(takes_writes(), (false, Some(true)));
+    output(Command::new("xfs_io").args(["-x", "-c", "shutdown"]).arg(dir.path()));
+    assert_eq!(takes_writes(), (false, Some(false)), "the mount flags still say rw");
+    disk.unmount();
+}
+
+#[test]
+fn a_btrfs_filesystem_is_one_device_for_mounts_files_and_candidates() {
+    if !inside("a_btrfs_filesystem_is_one_device_for_mounts_files_and_candidates", &[]) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let Some(mut disk) = LoopDisk::btrfs(256 << 20) else { return };
+    disk.mount(dir.path());
+    fs::write(dir.path().join("data"), vec![1u8; 8 << 20]).unwrap();
+    rustix::fs::sync();
+    let host = host();
+    let mount = mount_at(&host, dir.path());
+    assert_eq!((mount.kind, mount.device), (FsKind::Local, dir.path().metadata().unwrap().dev()));
+    let usage = host.fs_usage(&mount).unwrap();
+    assert_eq!(usage.inodes_free_percent(), None, "btrfs counts no inodes");
+    assert!(usage.used() >= 8 << 20, "{usage:?}");
+    let scan = scan(&host, dir.path());
+    assert_eq!((scan.files, scan.complete), (1, true), "{scan:?}");
+    assert!(scan.on_disk >= 8 << 20, "{scan:?}");
+    let device = disk.device.file_name().unwrap().to_str().unwrap().to_owned();
+    assert_eq!(host.disks_under(&mount).unwrap(), [device]);
+    disk.unmount();
+}
+
+#[test]
 fn an_ext4_filesystem_is_read_as_df_reads_it() {
     if !inside("an_ext4_filesystem_is_read_as_df_reads_it", &[]) {
         return;

@@ -254,6 +254,7 @@ prop_compose! {
     fn evidence()(
         (signals, mount, usage, growth) in (signals(), observed(mount()), observed(usage()), observed(growth())),
         (stuck, new_errors) in (prop::option::weighted(0.05, 0.0..100.0f64), prop_oneof![9 => Just(0u64), 1 => 1u64..5]),
+        refuses_writes in prop::bool::weighted(0.05),
         held in observed(held()),
         units in proptest::collection::vec((1u32..5, observed(unit())), 0..4),
         writers in observed(proptest::collection::vec(writer(), 0..3)),
@@ -264,7 +265,7 @@ prop_compose! {
         (images, volume) in (observed(images()), observed(volume())),
     ) -> Evidence {
         Evidence {
-            taken: now(), subject: subject(), signals, mount, usage, stuck_for_s: stuck, growth, new_errors, held,
+            taken: now(), subject: subject(), signals, mount, usage, stuck_for_s: stuck, growth, new_errors, refuses_writes, held,
             holder_units: units.into_iter().map(|(pid, unit)| HolderAnswer { pid, unit }).collect(),
             writers,
             io: Io {
@@ -427,7 +428,7 @@ proptest! {
         if !evidence.signals.is_empty() && (diagnosis.confidence < Confidence::TO_ACT || class.always_escalates || diagnosis.critical) {
             prop_assert!(plan.escalate.is_some(), "{}", diagnosis.class);
         }
-        for text in plan.escalate.iter().flat_map(|e| e.follow_ups.iter().flat_map(|f| [&f.command, &f.why])).chain([&diagnosis.summary]) {
+        for text in plan.follow_ups.iter().flat_map(|f| [&f.command, &f.why]).chain(&plan.escalate).chain(&diagnosis.behind).chain([&diagnosis.summary]) {
             prop_assert!(!text.chars().any(char::is_control), "{text:?}");
         }
     }

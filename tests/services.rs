@@ -11,11 +11,12 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use acting::{DISK, Later, Stand, batch, write};
-use byteport::host::PrivilegedReads;
+use byteport::host::{LiveHost, PrivilegedReads, ReadHost};
 use byteport::model::{
     Answer, Bytes, Effect, EffectState, FileFamily, GrowVolume, Holder, HolderAction, HolderUnit, HostPath, ImageInfo, ImageStore,
     ImageTarget, Observed, Query, SkipReason, Step, VolumeInfo,
 };
+use support::loops::LoopDisk;
 use support::{missing, on_path, output};
 
 /// A docker engine of our own: own sockets, own folders, no network.
@@ -164,12 +165,21 @@ fn images_that_nobody_uses_go_and_all_others_stay() {
 }
 
 const INSIDE: &str = "BYTEPORT_TEST_INSIDE";
+/// The size of the ext4 filesystem's device; the one with XFS is twice that.
+const GROWN: u64 = 256 << 20;
 
 #[test]
 fn systemd_journald_and_programs_do_what_they_are_asked() {
     let Some(machine) = support::nspawn::Machine::ready() else { return };
-    let script = format!("{INSIDE}=1 exec {}/services --exact inside_the_container --nocapture", support::nspawn::SHARE);
-    let told = machine.boot(&support::nspawn::Boot::of(script).with(std::env::current_exe().unwrap(), "services"));
+    // Filesystems that are smaller than their device: what is left when a logical volume has grown and its filesystem has not yet.
+    let Some(ext4) = LoopDisk::ext4(GROWN, &[]) else { return };
+    let Some(xfs) = LoopDisk::xfs(2 * GROWN, &["-d", "size=320m"]) else { return };
+    output(Command::new("resize2fs").arg(&ext4.device).arg("64M"));
+    let share = support::nspawn::SHARE;
+    let (e, x) = (ext4.device.display(), xfs.device.display());
+    let script = format!("{INSIDE}='{e} {x}' exec {share}/services --exact inside_the_container --nocapture");
+    let boot = support::nspawn::Boot::of(script).with(std::env::current_exe().unwrap(), "services");
+    let told = machine.boot(&boot.with_device(&ext4.device).with_device(&xfs.device));
     eprintln!("{}{}", told.stdout, told.stderr);
     told.succeeded();
     assert!(told.stdout.contains("1 passed"));
@@ -177,21 +187,25 @@ fn systemd_journald_and_programs_do_what_they_are_asked() {
 
 #[test]
 fn inside_the_container() {
-    if std::env::var_os(INSIDE).is_none() {
-        return;
-    }
+    let Ok(devices) = std::env::var(INSIDE) else { return };
     // It replaces programs and empties the journal: whatever the environment says, nowhere but in a container made for it.
     let container = fs::read_to_string("/run/systemd/container").unwrap_or_default();
     assert_eq!(container.trim(), "systemd-nspawn", "this is no container of ours: nothing was touched");
 
+    host_through_a_mount();
     holders();
     programs_and_volumes();
+    let (ext4, xfs) = devices.split_once(' ').unwrap();
+    growing("ext4", ext4, GROWN);
+    growing("xfs", xfs, 2 * GROWN);
     journal();
 }
 
 fn holder_unit(name: &str, consent: &str) -> u32 {
+    // One file where room is needed, and one in memory, which is no part of that filesystem's need.
     let script = format!(
-        "exec 3>/var/tmp/{name}; head -c 8388608 /dev/zero >&3; sync; rm /var/tmp/{name}; systemd-notify --ready; exec sleep infinity"
+        "exec 3>/var/tmp/{name} 4>/dev/shm/{name}; head -c 8388608 /dev/zero >&3; head -c 4194304 /dev/zero >&4; sync; \
+         rm /var/tmp/{name} /dev/shm/{name}; systemd-notify --ready; exec sleep infinity"
     );
     let unit = format!("[Service]\nType=notify\nNotifyAccess=all\nExecStart=/bin/bash -c '{script}'\nExecReload=/bin/true\n{consent}");
     fs::write(format!("/run/systemd/system/{name}.service"), unit).unwrap();
@@ -207,7 +221,9 @@ fn main_pid(name: &str) -> u32 {
 fn holder(name: &str, pid: u32, action: HolderAction) -> Step {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let start_ticks = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap().parse().unwrap();
-    Step::RestartHolder(Holder { unit: format!("{name}.service"), pid, start_ticks, action, held: Bytes(8 << 20) })
+    // Of the file itself: on an overlay it lies on another device than its folder.
+    let device = fs::metadata(format!("/proc/{pid}/fd/3")).unwrap().dev();
+    Step::RestartHolder(Holder { unit: format!("{name}.service"), pid, start_ticks, action, device, held: Bytes(8 << 20) })
 }
 
 fn in_memory() -> tempfile::TempDir {
@@ -293,6 +309,7 @@ fn programs_and_volumes() {
     let info = VolumeInfo { vg: "vg".into(), lv: "lv".into(), size: Bytes(1 << 20), vg_free: Bytes(1 << 20), extent: Bytes(4096) };
     assert_eq!(look(), Observed::fresh(Answer::Volume(info)));
     program("lvextend", "echo lvextend \"$@\" >>/run/said");
+    let real = fs::read("/usr/sbin/resize2fs").unwrap();
     program("resize2fs", "echo resize2fs \"$@\" >>/run/said; echo 'it will not' >&2; exit 1");
     let grow = |to| {
         let grow = GrowVolume {
@@ -309,6 +326,7 @@ fn programs_and_volumes() {
     let effect = grow(2 << 20);
     assert_eq!((effect.done, effect.skipped.get(&SkipReason::Error)), (0, Some(&1)), "{effect:?}");
     assert!(!Path::new("/run/said").exists());
+    fs::write("/usr/sbin/resize2fs", real).unwrap();
 
     program("lvs", "sleep 1000");
     let began = Instant::now();
@@ -319,6 +337,73 @@ fn programs_and_volumes() {
         assert!(Instant::now() < until, "a program that was given up goes on running");
         std::thread::sleep(Duration::from_millis(200));
     }
+}
+
+/// As a DaemonSet sees its node: the whole host, mounted below a folder of ours. A part of it is not the host.
+fn host_through_a_mount() {
+    for dir in ["/host", "/elsewhere", "/srv/part/proc"] {
+        fs::create_dir_all(dir).unwrap();
+    }
+    let bind = |from: &str, to: &str| output(Command::new("mount").args(["--rbind", "--make-rslave", from, to]));
+    bind("/", "/host");
+    let through = LiveHost::new(Path::new("/host"), None, None).unwrap();
+    assert!(through.host_view().unwrap());
+    assert!(through.mounts().unwrap().iter().any(|m| m.path == HostPath::from("/")));
+    bind("/proc", "/srv/part/proc");
+    bind("/srv/part", "/elsewhere");
+    assert!(!LiveHost::new(Path::new("/elsewhere"), None, None).unwrap().host_view().unwrap(), "a part of the host passes for the host");
+    for at in ["/elsewhere", "/srv/part/proc", "/host"] {
+        output(Command::new("umount").args(["--lazy", at]));
+    }
+}
+
+fn capable(capability: u32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let mask = status.lines().find_map(|l| l.strip_prefix("CapEff:")).unwrap().trim();
+    u64::from_str_radix(mask, 16).unwrap() >> capability & 1 == 1
+}
+
+/// The volume manager is a stand-in, for want of a device mapper; the filesystem and the program that enlarges it are the real ones.
+fn growing(fs_type: &str, device: &str, size: u64) {
+    let at = PathBuf::from(format!("/srv/{fs_type}"));
+    fs::create_dir_all(&at).unwrap();
+    output(Command::new("mount").arg(device).arg(&at));
+    fs::create_dir_all("/dev/vg").unwrap();
+    std::os::unix::fs::symlink(device, format!("/dev/vg/{fs_type}")).unwrap();
+    let there = rustix::fs::stat(&at).unwrap().st_dev;
+    let (major, minor) = (rustix::fs::major(there), rustix::fs::minor(there));
+    let from = size / 4;
+    let line = format!(
+        "{{\"vg_name\":\"vg\",\"lv_name\":\"{fs_type}\",\"lv_size\":\"{from}\",\"vg_free\":\"{size}\",\"vg_extent_size\":\"4096\",\"lv_kernel_major\":\"{major}\",\"lv_kernel_minor\":\"{minor}\"}}"
+    );
+    program("lvs", &format!("echo '{{\"report\":[{{\"lv\":[{line}]}}]}}'"));
+    program("lvextend", "echo \"$@\" >>/run/lvextend-said");
+    let total = || rustix::fs::statvfs(&at).map(|s| s.f_blocks * s.f_frsize).unwrap();
+    let before = total();
+    fs::write(at.join("kept"), vec![7_u8; 1 << 20]).unwrap();
+    let grow = GrowVolume {
+        vg: "vg".into(),
+        lv: fs_type.into(),
+        mount: HostPath::from(at.as_path()),
+        fs_type: fs_type.into(),
+        from: Bytes(from),
+        to: Bytes(size),
+    };
+    let effect = acted(Step::GrowVolume(grow));
+    // The kernel enlarges an ext4 in use for CAP_SYS_RESOURCE alone. Where nobody has that, what is left half done is told as that.
+    if fs_type == "ext4" && !capable(24) {
+        assert_eq!((effect.done, effect.state), (1, EffectState::Partial), "{effect:?}");
+        assert!(effect.notes[0].contains("resize2fs") && effect.notes[0].contains("finish it by hand"), "{effect:?}");
+        output(Command::new("umount").arg(&at));
+        return;
+    }
+    assert_eq!((effect.done, effect.state), (1, EffectState::Done), "{effect:?}");
+    assert!(total() > before + size / 4, "{fs_type} was {before} and is {}: {effect:?}", total());
+    let grown = effect.available_delta.and_then(|d| u64::try_from(d).ok()).unwrap();
+    assert!(grown.abs_diff(total() - before) < size / 20, "told {grown}, grew by {}", total() - before);
+    assert_eq!(fs::read(at.join("kept")).unwrap(), vec![7_u8; 1 << 20]);
+    assert!(fs::read_to_string("/run/lvextend-said").unwrap().contains(&format!("--size {size}B vg/{fs_type}")));
+    output(Command::new("umount").arg(&at));
 }
 
 fn journal() {
@@ -358,6 +443,13 @@ fn journal() {
         before = now;
     }
     assert!(before.len() >= 4, "{before:?}");
+    // One of them is damaged, and one is what journald makes of a file that was not closed: both are archives like the others.
+    let damaged = root.join(before[0].1.as_path());
+    let file = fs::OpenOptions::new().write(true).open(&damaged).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[0xff; 4096], 512).unwrap();
+    drop(file);
+    fs::copy(root.join(before[1].1.as_path()), root.join(&machine).join("system@0005f00000000000-0000000000000000.journal~")).unwrap();
+    let before = archived();
     let files = batch(&root, FileFamily::JournalArchives, before.iter().map(|(_, name)| name.clone()).collect());
     let active = |name: &str| root.join(&machine).join(name).exists();
     assert!(active("system.journal"));

@@ -2,19 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Scene;
-use super::{holder, images, volume};
+use super::{beneath, holder, images, volume};
 use crate::guard::{self, Asked, Circumstances, Holds, Mode, PastAct, Policy};
 use crate::host::ReadHost;
+use crate::host::deadline::{Ask as Call, Parking};
+use crate::host::write_trial::try_write;
 use crate::model::{
-    Answer, Bytes, Confidence, Effect, EffectState, IntentId, Now, Observed, Query, Refusal, RefusalReason as Why, RunbookId, StepKind,
-    Subject,
+    Answer, Bytes, Confidence, Effect, EffectState, FsKind, IntentId, Mount, Now, Observed, Query, Refusal, RefusalReason as Why,
+    RunbookId, StepKind, Subject, WriteTrial,
 };
 use crate::record::Ledger;
 use crate::wire::actuator::{Ask, Hello, IntentOutcome, Perform, Request, Response, VERSION};
@@ -22,11 +24,12 @@ use crate::wire::actuator::{Ask, Hello, IntentOutcome, Perform, Request, Respons
 /// No step takes longer, whatever is asked.
 const LONGEST: Duration = Duration::from_secs(3600);
 const UNDO: Duration = Duration::from_secs(280);
+const TRIAL: Duration = Duration::from_secs(2);
 
 /// What the host's owner allows, as `actuator.toml` has it.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The only user, besides root, that is served.
+    /// The only user that is served.
     pub agent_uid: u32,
     /// The host's `/` as this process reaches it.
     pub root: PathBuf,
@@ -39,7 +42,7 @@ pub struct Settings {
 /// What came in since the start.
 #[derive(Debug, Default)]
 pub struct Counts {
-    /// Connections of users who are neither the agent's nor root.
+    /// Connections of users who are not the agent's.
     pub strangers: AtomicU64,
     pub malformed: AtomicU64,
     pub refused: AtomicU64,
@@ -54,6 +57,7 @@ pub(super) struct Desk {
     settings: Settings,
     root: OwnedFd,
     host: Arc<dyn ReadHost>,
+    parking: Arc<Parking>,
     started: Now,
     ledger: Mutex<Ledger>,
     /// The intent that is being carried out: one at a time.
@@ -86,6 +90,7 @@ impl Desk {
             root,
             started: host.now(),
             host,
+            parking: Arc::default(),
             ledger: Mutex::new(ledger),
             busy: Mutex::new(None),
             counts: Counts::default(),
@@ -129,7 +134,32 @@ impl Desk {
             Query::Images => images::look(&self.settings.docker_socket, self.host.now().wall).map(Answer::Images),
             Query::Volume { mount } => volume::look(&self.settings.root, self.host.as_ref(), mount).map(Answer::Volume),
             Query::HolderUnit { pid } => holder::look(&self.settings.root, *pid).map(Answer::HolderUnit),
+            Query::Writes => self.write_trials().map(Answer::Writes),
         }
+    }
+
+    /// Only where the host's owner opted in: elsewhere not even a file without a name is made. Each trial has its own deadline, because a
+    /// filesystem that is frozen holds a writer for as long as it likes.
+    fn write_trials(&self) -> Observed<Vec<WriteTrial>> {
+        let mounts = match self.host.mounts() {
+            Ok(mounts) => mounts,
+            Err(e) => return Observed::unavailable(e.to_string()),
+        };
+        let allowed = |m: &Mount| self.settings.policies.values().any(|p| p.runbook_allowed && p.limits.mounts.contains(&m.path));
+        let opted_in: Vec<Mount> = mounts.into_iter().filter(|m| m.kind == FsKind::Local && !m.read_only && allowed(m)).collect();
+        let asks = opted_in.iter().map(|mount| {
+            let (root, path) = (self.root.try_clone(), mount.path.clone());
+            Call::new(format!("write to {path}"), move || match root {
+                Ok(root) => try_write(beneath::open_dir(root.as_fd(), &path)),
+                Err(e) => Observed::unavailable(e.to_string()),
+            })
+        });
+        let answers = self.parking.ask_all(asks.collect(), TRIAL);
+        let trials = answers.into_iter().zip(&opted_in).map(|(answer, mount)| WriteTrial {
+            device: mount.device,
+            accepted: answer.unwrap_or_else(|_| Observed::unavailable(format!("a write to {} hangs", mount.path))),
+        });
+        Observed::fresh(trials.collect())
     }
 
     fn perform(&self, asked: &Perform, asker: &Asker<'_>) -> Response {

@@ -92,10 +92,10 @@ pub(super) fn let_go(holder: &Holder, scene: &Scene<'_>) -> Effect {
     let mut tally = Tally::new(scene.now());
     let name = HostPath::from(holder.unit.as_str());
     let proc = scene.path(&format!("/proc/{}", holder.pid));
-    let before = match held_by(&proc, holder.start_ticks) {
+    let before = match held_by(&proc, holder) {
         Some(held) if held.bytes > 0 => held,
         Some(_) => {
-            tally.note(format!("pid {} holds no deleted file any more", holder.pid));
+            tally.note(format!("pid {} holds no deleted file of this filesystem any more", holder.pid));
             tally.skip(name, SkipReason::Gone);
             return tally.finish(scene.now());
         }
@@ -121,8 +121,8 @@ pub(super) fn let_go(holder: &Holder, scene: &Scene<'_>) -> Effect {
             tally.stop(why);
         }
     }
-    let after = held_by(&proc, holder.start_ticks);
-    let still: u64 = after.as_ref().map_or(0, |held| held.inodes.intersection(&before.inodes).map(|(_, _, bytes)| bytes).sum());
+    let after = held_by(&proc, holder);
+    let still: u64 = after.as_ref().map_or(0, |held| held.inodes.intersection(&before.inodes).map(|(_, bytes)| bytes).sum());
     tally.freed = before.bytes.saturating_sub(still);
     if still > 0 {
         tally.note(format!("pid {} still holds {} of deleted files", holder.pid, Bytes(still)));
@@ -194,26 +194,27 @@ fn may(holder: &Holder, state: &State) -> Result<(), Acted> {
     Ok(())
 }
 
-/// Deleted files that a process has open, each inode once: device, inode, bytes on disk.
+/// Deleted files of one filesystem that a process has open, each inode once: inode, bytes on disk.
 struct Held {
-    inodes: HashSet<(u64, u64, u64)>,
+    inodes: HashSet<(u64, u64)>,
     bytes: u64,
 }
 
 /// `None` when the process is another one or gone.
-fn held_by(proc: &Path, start_ticks: u64) -> Option<Held> {
-    if start_of(&fs::read_to_string(proc.join("stat")).ok()?)? != start_ticks {
+fn held_by(proc: &Path, holder: &Holder) -> Option<Held> {
+    if start_of(&fs::read_to_string(proc.join("stat")).ok()?)? != holder.start_ticks {
         return None;
     }
     let mut inodes = HashSet::new();
     for entry in fs::read_dir(proc.join("fd")).ok()?.flatten() {
         // The link's text is asked first: a descriptor on a mount that hangs is not touched.
         let deleted = fs::read_link(entry.path()).is_ok_and(|to| to.as_os_str().as_encoded_bytes().ends_with(b" (deleted)"));
-        if let Some(there) = deleted.then(|| fs::metadata(entry.path()).ok()).flatten().filter(|m| m.is_file() && m.nlink() == 0) {
-            inodes.insert((there.dev(), there.ino(), there.blocks() * 512));
+        let there = deleted.then(|| fs::metadata(entry.path()).ok()).flatten();
+        if let Some(there) = there.filter(|m| m.is_file() && m.nlink() == 0 && m.dev() == holder.device) {
+            inodes.insert((there.ino(), there.blocks() * 512));
         }
     }
-    Some(Held { bytes: inodes.iter().map(|(_, _, bytes)| bytes).sum(), inodes })
+    Some(Held { bytes: inodes.iter().map(|(_, bytes)| bytes).sum(), inodes })
 }
 
 /// Field 22 of `/proc/PID/stat`. The name, field 2, may hold spaces and brackets: fields are counted behind its last bracket.
@@ -243,17 +244,28 @@ mod tests {
     }
 
     #[test]
-    fn a_deleted_file_of_ours_is_counted_once_and_let_go() {
+    fn a_deleted_file_is_counted_once_on_its_filesystem_alone_and_let_go() {
         let mut file = tempfile::tempfile().unwrap();
         std::io::Write::write_all(&mut file, &[1; 8192]).unwrap();
         file.sync_all().unwrap();
         let second = file.try_clone().unwrap();
         let here = Path::new("/proc/self");
-        let ticks = start_of(&fs::read_to_string(here.join("stat")).unwrap()).unwrap();
-        let inode = (file.metadata().unwrap().dev(), file.metadata().unwrap().ino(), 8192);
-        assert!(held_by(here, ticks).unwrap().inodes.contains(&inode));
-        assert!(held_by(here, ticks + 1).is_none());
+        let start_ticks = start_of(&fs::read_to_string(here.join("stat")).unwrap()).unwrap();
+        let there = file.metadata().unwrap();
+        let holder = |start_ticks, device| Holder {
+            unit: "a.service".into(),
+            pid: std::process::id(),
+            start_ticks,
+            action: HolderAction::Reload,
+            device,
+            held: Bytes(8192),
+        };
+        let ours = holder(start_ticks, there.dev());
+        let inode = (there.ino(), 8192);
+        assert!(held_by(here, &ours).unwrap().inodes.contains(&inode));
+        assert!(!held_by(here, &holder(start_ticks, there.dev() + 1)).unwrap().inodes.contains(&inode), "it lies on another filesystem");
+        assert!(held_by(here, &holder(start_ticks + 1, there.dev())).is_none());
         drop((file, second));
-        assert!(!held_by(here, ticks).unwrap().inodes.contains(&inode));
+        assert!(!held_by(here, &ours).unwrap().inodes.contains(&inode));
     }
 }

@@ -129,8 +129,8 @@ fn work(listener: &UnixListener, hangup: &UnixStream, desk: &Desk, stopping: &At
 
 fn serve(mut stream: UnixStream, desk: &Desk, stopping: &AtomicBool) {
     match sockopt::socket_peercred(&stream) {
-        // Root could do all of it without us; everybody else but the agent is nobody.
-        Ok(peer) if peer.uid.as_raw() == desk.agent_uid() || peer.uid.is_root() => {}
+        // Not even root: a program that asks in the agent's place has to become the agent's user first, and that leaves a trace.
+        Ok(peer) if peer.uid.as_raw() == desk.agent_uid() => {}
         Ok(peer) => {
             count(&desk.counts.strangers);
             tracing::warn!(uid = peer.uid.as_raw(), pid = peer.pid.as_raw_nonzero().get(), "not the agent's user: not served");

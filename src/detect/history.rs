@@ -25,6 +25,8 @@ struct FsHistory {
     /// The fewest errors it ever counted: a check of the filesystem sets the counter back.
     fewest_errors: Option<u64>,
     errors: Option<u64>,
+    /// The last write that was tried was refused.
+    refuses_writes: bool,
 }
 
 /// The counter's last move: busy milliseconds at two moments.
@@ -107,6 +109,11 @@ impl History {
         Some(fs.errors?.saturating_sub(fs.fewest_errors?))
     }
 
+    /// Whether the last write that anybody tried was refused. Not trying says nothing: it stays as it was.
+    pub fn refuses_writes(&self, mount: &HostPath, device: u64) -> bool {
+        self.filesystem(mount, device).is_some_and(|f| f.refuses_writes)
+    }
+
     /// Share of the time between the last two samples in which the disk had something to do.
     pub fn busy(&self, disk: &str) -> Option<Percent> {
         let disk = self.disks.get(disk)?;
@@ -132,6 +139,9 @@ impl History {
 impl FsHistory {
     fn push(&mut self, fs: &FsSample, now_s: f64) {
         self.was_writable |= !fs.mount.read_only;
+        if let Some(takes) = fs.takes_writes.value() {
+            self.refuses_writes = !takes;
+        }
         self.errors = fs.ext4_errors.value().copied();
         if let Some(errors) = self.errors {
             self.fewest_errors = Some(self.fewest_errors.map_or(errors, |fewest| fewest.min(errors)));
@@ -173,6 +183,7 @@ mod tests {
                 inodes_free: 500,
             }),
             stuck_for_s: None,
+            takes_writes: Observed::unavailable("not tried"),
             ext4_errors: Observed::fresh(0),
             disks: vec!["vdb".into()],
         };

@@ -85,8 +85,9 @@ pub async fn run(config_path: &Path, root: &Path) -> Result<(), DriverError> {
         tracing::warn!("configuration: {note}");
     }
     let client = Client::new(&config.actuator_socket);
-    let host: Arc<dyn ReadHost> = Arc::new(LiveHost::new(root, Some(Arc::new(client.clone())), config.node_url.clone())?);
+    let host = LiveHost::new(root, Some(Arc::new(client.clone())), config.node_url.clone())?;
     let (store, report) = Store::open(&config.state_dir, &host.now())?;
+    let host: Arc<dyn ReadHost> = Arc::new(host.trying_writes_in(&config.state_dir)?);
     if let Some((kept, why)) = &report.set_aside {
         tracing::error!("the record was damaged ({why}); it is kept as {}", kept.display());
     }

@@ -279,9 +279,8 @@ impl Episode {
                 let (files, bytes) = guard::load(&planned.step);
                 let mut commands = Vec::new();
                 if diagnosis.critical && !self.escalated {
-                    let follow_ups = plan.escalate.map(|e| e.follow_ups).unwrap_or_default();
                     let reason = format!("critical, and worked on from now on: {}", diagnosis.summary);
-                    commands.push(record(Body::Escalated { escalation: Escalation { reason, follow_ups } }));
+                    commands.push(record(Body::Escalated { escalation: Escalation { reason, follow_ups: plan.follow_ups } }));
                     self.escalated = true;
                 }
                 commands.push(record(Body::Intent {
@@ -363,9 +362,18 @@ impl Episode {
         } else {
             let why: Vec<String> =
                 self.refusals.iter().map(|r| r.reason.as_str().to_owned()).collect::<std::collections::BTreeSet<_>>().into_iter().collect();
-            commands.extend(self.escalate_and_close(&format!("no step was allowed ({})", why.join(", "))));
+            let reason = self.recurring().unwrap_or_else(|| format!("no step was allowed ({})", why.join(", ")));
+            commands.extend(self.escalate_and_close(&reason));
         }
         commands
+    }
+
+    /// What was healed a short while ago is needed again: cleaning once more would hide who is behind it.
+    fn recurring(&self) -> Option<String> {
+        let cooling = self.refusals.iter().find(|r| r.reason == RefusalReason::Cooldown)?;
+        let behind = self.decision.as_ref().and_then(|(diagnosis, _)| diagnosis.behind.as_deref());
+        let behind = behind.map_or_else(|| "who is behind it is not known".to_owned(), |who| format!("behind it: {who}"));
+        Some(format!("it comes back: {}; {behind}", cooling.detail))
     }
 
     fn performed(&mut self, step: usize, effect: Effect) -> Vec<Command> {
@@ -513,13 +521,13 @@ impl Episode {
     /// The plan's own words where it has them, else just the reason.
     fn escalation(&mut self, reason: &str) -> Vec<Command> {
         self.escalated = true;
-        let planned = self.decision.as_ref().and_then(|(_, plan)| plan.escalate.clone());
-        let escalation = match planned {
-            Some(e) if e.reason == reason => e,
-            Some(e) => Escalation { reason: format!("{reason}. {}", e.reason), follow_ups: e.follow_ups },
-            None => Escalation { reason: reason.to_owned(), follow_ups: Vec::new() },
+        let plan = self.decision.as_ref().map(|(_, plan)| plan);
+        let reason = match plan.and_then(|p| p.escalate.as_ref()) {
+            Some(planned) if planned != reason => format!("{reason}. {planned}"),
+            _ => reason.to_owned(),
         };
-        vec![record(Body::Escalated { escalation })]
+        let follow_ups = plan.map(|p| p.follow_ups.clone()).unwrap_or_default();
+        vec![record(Body::Escalated { escalation: Escalation { reason, follow_ups } })]
     }
 
     fn escalate_and_close(&mut self, reason: &str) -> Vec<Command> {

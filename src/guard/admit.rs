@@ -298,7 +298,7 @@ mod tests {
     }
 
     fn holder(unit: &str) -> Step {
-        Step::RestartHolder(Holder { unit: unit.into(), pid: 9, start_ticks: 9, action: HolderAction::Restart, held: Bytes(1) })
+        Step::RestartHolder(Holder { unit: unit.into(), pid: 9, start_ticks: 9, action: HolderAction::Restart, device: 7, held: Bytes(1) })
     }
 
     fn grow(vg: &str, from: u64, to: u64) -> Step {

@@ -1,15 +1,17 @@
 //! A real host, below a root handle.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::fs::{Mode, OFlags};
+
 use super::deadline::{Ask, Parking};
 use super::mounts::MountTables;
-use super::root::{HotFile, Root};
+use super::root::{HotFile, Root, io_error};
 use super::{Clock, HeldFiles, PrivilegedReads, Read, ReadError, ReadHost, Scan, ScanAsk, Writer};
-use super::{clock, compress, disks, ext4, node, pkg, procs, psi, scan, shutdown, tmpfiles, usage, view, writers};
-use crate::model::{Answer, BootId, DiskIo, FsUsage, HostPath, Mount, Now, Observed, Pressure, Query};
+use super::{clock, compress, disks, ext4, node, pkg, procs, psi, scan, shutdown, tmpfiles, usage, view, write_trial, writers};
+use crate::model::{Answer, BootId, DiskIo, FsUsage, HostPath, Mount, Now, Observed, Pressure, Query, WriteTrial};
 
 /// Reads a host through `/`, or through the directory where a container was given the host's `/`.
 pub struct LiveHost {
@@ -21,6 +23,7 @@ pub struct LiveHost {
     pressure: HotFile,
     privileged: Option<Arc<dyn PrivilegedReads>>,
     node_url: Option<String>,
+    own_folder: Option<(PathBuf, u64)>,
 }
 
 impl LiveHost {
@@ -41,7 +44,19 @@ impl LiveHost {
             pressure: HotFile::new("/proc/pressure/io"),
             privileged,
             node_url,
+            own_folder: None,
         })
+    }
+
+    /// Tries writes in this folder, which is the caller's own, as seen by this process. Which filesystem that is is asked once: after an
+    /// error the filesystem may not even say that any more.
+    ///
+    /// # Errors
+    /// When the folder cannot be looked at.
+    pub fn trying_writes_in(mut self, own_folder: &Path) -> Read<Self> {
+        let seen = rustix::fs::stat(own_folder).map_err(|e| io_error(&HostPath::from(own_folder), e))?;
+        self.own_folder = Some((own_folder.to_path_buf(), seen.st_dev));
+        Ok(self)
     }
 }
 
@@ -80,6 +95,22 @@ impl ReadHost for LiveHost {
 
     fn ext4_errors(&self, mount: &Mount) -> Read<u64> {
         ext4::read_errors(&self.root, mount)
+    }
+
+    fn write_trials(&self) -> Read<Vec<WriteTrial>> {
+        let mut trials = Vec::new();
+        if let Some((folder, device)) = self.own_folder.clone() {
+            let here = HostPath::from(folder.as_path());
+            let tried = self.bounded(&format!("write to {here}"), usage::DEADLINE, move |_| {
+                let opened = rustix::fs::open(&folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+                Ok(WriteTrial { device, accepted: write_trial::try_write(opened) })
+            });
+            trials.push(tried?);
+        }
+        if let Observed::Value { value: Answer::Writes(of_actuator), .. } = self.privileged(&Query::Writes) {
+            trials.extend(of_actuator);
+        }
+        Ok(trials)
     }
 
     fn disks_under(&self, mount: &Mount) -> Read<Vec<String>> {

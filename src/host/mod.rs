@@ -25,6 +25,7 @@ pub mod sys;
 mod tmpfiles;
 mod usage;
 mod view;
+pub(crate) mod write_trial;
 mod writers;
 
 pub use facts::{Cgroups, HostFacts, facts};
@@ -33,7 +34,7 @@ pub use peers::{in_group, random_u16, user_name};
 
 use std::time::Duration;
 
-use crate::model::{Answer, DiskIo, FsUsage, HostPath, Mount, Now, Observed, Pressure, Query};
+use crate::model::{Answer, DiskIo, FsUsage, HostPath, Mount, Now, Observed, Pressure, Query, WriteTrial};
 pub use crate::model::{Candidates, DirUse, FamilyAsk, FileUse, HeldFile, HeldFiles, NotSeen, Scan, Writer};
 
 /// Why a read gave nothing. The text names the thing.
@@ -75,6 +76,8 @@ pub trait ReadHost: Clock {
     }
     /// ext4's error counter; `NotHere` for other filesystems.
     fn ext4_errors(&self, mount: &Mount) -> Read<u64>;
+    /// Whether filesystems take writes, where that may be tried: the agent's own state folder, and what opted in by way of the actuator.
+    fn write_trials(&self) -> Read<Vec<WriteTrial>>;
     /// Kernel names of the block devices under a mount, top first.
     fn disks_under(&self, mount: &Mount) -> Read<Vec<String>>;
     fn disk_io(&self) -> Read<Vec<DiskIo>>;

@@ -43,6 +43,8 @@ pub struct Diagnosis {
     pub findings: Vec<Finding>,
     /// What could not be seen, each with its reason. Every entry has lowered the confidence.
     pub missing: Vec<String>,
+    /// Who makes it grow, as far as that is known: a process, a unit. Told when it comes back.
+    pub behind: Option<String>,
     /// A critical signal is among those that opened the episode.
     pub critical: bool,
 }

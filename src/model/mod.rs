@@ -33,7 +33,7 @@ pub use incident::{Body, Entry, IncidentSummary, Phase};
 pub use observed::Observed;
 pub use path::{HostPath, is_unprintable};
 pub use plan::{Escalation, Expected, FollowUp, Plan, PlannedStep, Unavailable};
-pub use query::{Answer, HolderUnit, ImageInfo, ImageStore, Query, VolumeInfo};
+pub use query::{Answer, HolderUnit, ImageInfo, ImageStore, Query, VolumeInfo, WriteTrial};
 pub use readings::{
     CgroupUse, CgroupVersion, Cgroups, ClockSync, Conntrack, Counter, CpuStat, CpuTimes, FileHandles, Identity, KernelEvent,
     KernelEventKind, KernelLog, LoadAverage, NetIo, ProcessUse, Processes, Readings, UnitState, Units,

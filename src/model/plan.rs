@@ -9,8 +9,10 @@ pub struct Plan {
     pub subject: Subject,
     /// Sorted by harm, least first. Empty when only a person can help.
     pub steps: Vec<PlannedStep>,
-    /// Set when a person is needed, whether or not there are steps.
-    pub escalate: Option<Escalation>,
+    /// Why a person is needed, whether or not there are steps.
+    pub escalate: Option<String>,
+    /// Exact commands for a person, in the order to type them: for this escalation, and for any that what happens later makes necessary.
+    pub follow_ups: Vec<FollowUp>,
     /// Steps of the runbook that cannot be planned here, each with its reason.
     pub not_available: Vec<Unavailable>,
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Bytes, HostPath};
+use super::{Bytes, HostPath, Observed};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -13,14 +13,17 @@ pub enum Query {
     Volume { mount: HostPath },
     /// The unit a process belongs to, and whether that unit opted in to restarts.
     HolderUnit { pid: u32 },
+    /// Whether the filesystems that opted in take writes: tried with a file that never has a name.
+    Writes,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
     Images(ImageStore),
     Volume(VolumeInfo),
     HolderUnit(HolderUnit),
+    Writes(Vec<WriteTrial>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,4 +65,12 @@ pub struct HolderUnit {
     pub restart_safe: bool,
     /// `ExecReload=` exists.
     pub can_reload: bool,
+}
+
+/// One attempt to write to a filesystem.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WriteTrial {
+    pub device: u64,
+    /// False: refused as filesystems do after an error. `Unavailable`: it could not be told.
+    pub accepted: Observed<bool>,
 }

@@ -26,6 +26,8 @@ pub struct FsSample {
     pub stuck_for_s: Option<f64>,
     /// ext4's own count of errors since mkfs (`/sys/fs/ext4/DEV/errors_count`).
     pub ext4_errors: Observed<u64>,
+    /// Whether it took a write when that was last tried; `Unavailable` where nobody may try.
+    pub takes_writes: Observed<bool>,
     /// Block devices that carry it (`dm-0` and what is below), for the io signal.
     pub disks: Vec<String>,
 }

@@ -155,7 +155,9 @@ pub struct Holder {
     /// Clock ticks since boot (`/proc/PID/stat` field 22): tells a reused pid.
     pub start_ticks: u64,
     pub action: HolderAction,
-    /// Bytes that come free when it lets go.
+    /// `st_dev` of the filesystem that needs the room: what it holds elsewhere is none of this step's effect.
+    pub device: u64,
+    /// Bytes that come free there when it lets go.
     pub held: Bytes,
 }
 

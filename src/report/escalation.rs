@@ -4,7 +4,7 @@ use super::human::{clean, sentence};
 use super::incidents;
 use super::paint::{Paint, Tone};
 use super::story::Story;
-use crate::model::{Bytes, Escalation, FollowUp};
+use crate::model::{Bytes, FollowUp};
 
 /// The whole message: what must be decided, what was done so far, and the commands. `None` when nobody was asked for anything.
 pub fn escalation(story: &Story<'_>, paint: Paint) -> Option<String> {
@@ -25,11 +25,7 @@ pub fn escalation(story: &Story<'_>, paint: Paint) -> Option<String> {
         let freed: Bytes = done.iter().map(|(_, e)| e.freed).sum();
         out += &format!("freed in all: {freed}\n");
     }
-    Some(out + &follow_ups(asked, paint))
-}
-
-pub(super) fn follow_ups(asked: &Escalation, paint: Paint) -> String {
-    commands(&asked.follow_ups, paint)
+    Some(out + &commands(&asked.follow_ups, paint))
 }
 
 /// Comment, then command, so that a block can be pasted line by line.

@@ -1,6 +1,6 @@
 //! What would be done now, and why parts of it would be refused.
 
-use super::escalation::follow_ups;
+use super::escalation::commands;
 use super::explain::{diagnosis, not_available, plan_expected};
 use super::human::{clean, count};
 use super::paint::{Paint, Tone};
@@ -41,9 +41,9 @@ pub fn plan(d: &Diagnosis, plan: &Plan, refusals: &[Option<Refusal>], paint: Pai
         }
     }
     out += &not_available(plan, paint);
-    if let Some(escalation) = &plan.escalate {
-        out += &format!("\n{}\n  {}\n", paint.title("A person is needed"), clean(&escalation.reason));
-        out += &follow_ups(escalation, paint);
+    if let Some(reason) = &plan.escalate {
+        out += &format!("\n{}\n  {}\n", paint.title("A person is needed"), clean(reason));
+        out += &commands(&plan.follow_ups, paint);
     }
     out
 }

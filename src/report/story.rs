@@ -159,8 +159,11 @@ impl<'a> Story<'a> {
     }
 
     /// What a person was told to decide: as escalated, else as the newest plan wanted it.
-    pub(super) fn asked_of_a_person(&self) -> Option<&'a Escalation> {
-        self.escalation.or_else(|| self.rounds.last().and_then(|r| r.plan.escalate.as_ref()))
+    pub(super) fn asked_of_a_person(&self) -> Option<Escalation> {
+        self.escalation.cloned().or_else(|| {
+            let plan = self.rounds.last()?.plan;
+            Some(Escalation { reason: plan.escalate.clone()?, follow_ups: plan.follow_ups.clone() })
+        })
     }
 }
 

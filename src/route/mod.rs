@@ -177,7 +177,9 @@ mod tests {
             also_at: vec![],
         };
         let usage = Observed::unavailable("not asked");
-        let fs = FsSample { mount, usage, stuck_for_s: None, ext4_errors: Observed::fresh(0), disks: vec!["vda1".into(), "vda".into()] };
+        let takes_writes = Observed::unavailable("not tried");
+        let disks = vec!["vda1".into(), "vda".into()];
+        let fs = FsSample { mount, usage, stuck_for_s: None, ext4_errors: Observed::fresh(0), takes_writes, disks };
         Sample {
             at: now(),
             filesystems: Observed::fresh(vec![fs]),

@@ -23,6 +23,7 @@ pub(super) fn look(host: &dyn ReadHost, disks: &DiskMap) -> Read<Vec<FsSample>> 
             _ => None,
         },
         usage: usage.into(),
+        takes_writes: Observed::unavailable("not tried"),
         ext4_errors: if mount.kind == FsKind::Local { host.ext4_errors(&mount).into() } else { Observed::unavailable("no local disk") },
         disks: if mount.kind == FsKind::Local { disks.under(host, &mount) } else { Vec::new() },
         mount,

@@ -7,12 +7,14 @@ use std::time::Duration;
 use super::filesystems::{self, DiskMap};
 use crate::host::deadline::{Ask, Parked, Parking};
 use crate::host::{Read, ReadHost};
-use crate::model::{DiskIo, FsSample, Now, Observed, Pressure, Readings, Sample};
+use crate::model::{DiskIo, FsSample, Now, Observed, Pressure, Readings, Sample, WriteTrial};
 
 /// Longer than a host takes to find out that a mount hangs.
 const DEADLINE: Duration = Duration::from_secs(4);
 /// kubelet itself decides about conditions every ten seconds; asking is a request over the network.
 const NODE_EVERY_S: f64 = 30.0;
+/// A trial is a write that reaches the disk.
+const WRITES_EVERY_S: f64 = 60.0;
 
 /// Takes samples. Each source keeps its own state: what it said last, and since when it has not answered.
 pub struct Sampler {
@@ -20,6 +22,7 @@ pub struct Sampler {
     parking: Arc<Parking>,
     disk_map: Arc<DiskMap>,
     node: Option<(Now, Observed<bool>)>,
+    writes: Option<(Now, Observed<Vec<WriteTrial>>)>,
     stuck: BTreeMap<String, f64>,
 }
 
@@ -28,6 +31,7 @@ enum Reading {
     Disks(Read<Vec<DiskIo>>),
     Pressure(Read<Pressure>),
     Node(Read<bool>),
+    Writes(Read<Vec<WriteTrial>>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,11 +40,12 @@ enum Source {
     Disks,
     Pressure,
     Node,
+    Writes,
 }
 
 impl Source {
     /// In the order in which they are asked.
-    const ALL: [Self; 4] = [Self::Filesystems, Self::Disks, Self::Pressure, Self::Node];
+    const ALL: [Self; 5] = [Self::Filesystems, Self::Disks, Self::Pressure, Self::Node, Self::Writes];
 
     const fn name(self) -> &'static str {
         match self {
@@ -48,20 +53,28 @@ impl Source {
             Self::Disks => "disks",
             Self::Pressure => "pressure",
             Self::Node => "node",
+            Self::Writes => "writes",
         }
     }
 }
 
 impl Sampler {
     pub fn new(host: Arc<dyn ReadHost>) -> Self {
-        Self { host, parking: Arc::default(), disk_map: Arc::default(), node: None, stuck: BTreeMap::new() }
+        Self { host, parking: Arc::default(), disk_map: Arc::default(), node: None, writes: None, stuck: BTreeMap::new() }
     }
 
     /// Looks at the host now. Blocks, but never for longer than a few seconds, and only when something has begun to hang.
     pub fn sample(&mut self) -> Sample {
         let at = self.host.now();
-        let node_due = self.node.as_ref().is_none_or(|(then, _)| at.steady_since(then).is_none_or(|s| s >= NODE_EVERY_S));
-        let asked: Vec<Source> = Source::ALL.into_iter().filter(|s| node_due || *s != Source::Node).collect();
+        let due = |last: Option<&Now>, every_s| last.and_then(|then| at.steady_since(then)).is_none_or(|s| s >= every_s);
+        let node_due = due(self.node.as_ref().map(|(then, _)| then), NODE_EVERY_S);
+        let writes_due = due(self.writes.as_ref().map(|(then, _)| then), WRITES_EVERY_S);
+        let is_due = |source: &Source| match source {
+            Source::Node => node_due,
+            Source::Writes => writes_due,
+            Source::Filesystems | Source::Disks | Source::Pressure => true,
+        };
+        let asked: Vec<Source> = Source::ALL.into_iter().filter(is_due).collect();
         let asks = asked.iter().map(|s| self.ask(*s)).collect();
         let mut sample = Sample {
             at,
@@ -78,6 +91,7 @@ impl Sampler {
                 Ok(Reading::Disks(read)) => sample.disks = read.into(),
                 Ok(Reading::Pressure(read)) => sample.io_pressure = read.into(),
                 Ok(Reading::Node(read)) => self.node = Some((sample.at.clone(), read.into())),
+                Ok(Reading::Writes(read)) => self.writes = Some((sample.at.clone(), read.into())),
                 Err(parked) => self.note(&mut sample, source, parked),
             }
         }
@@ -88,12 +102,24 @@ impl Sampler {
                 Observed::Unavailable { why } => Observed::unavailable(why.as_str()),
             };
         }
+        self.take_over_trials(&mut sample);
         for fs in sample.filesystems.value().into_iter().flatten() {
             if let Some(for_s) = fs.stuck_for_s {
                 self.stuck.insert(format!("mount {}", fs.mount.path), for_s);
             }
         }
         sample
+    }
+
+    fn take_over_trials(&self, sample: &mut Sample) {
+        let (Observed::Value { value: filesystems, .. }, Some((then, tried))) = (&mut sample.filesystems, &self.writes) else { return };
+        let age_s = sample.at.steady_since(then).unwrap_or(0.0);
+        for trial in tried.value().into_iter().flatten() {
+            let Observed::Value { value, .. } = trial.accepted else { continue };
+            for fs in filesystems.iter_mut().filter(|fs| fs.mount.device == trial.device) {
+                fs.takes_writes = Observed::Value { value, age_s };
+            }
+        }
     }
 
     /// Sources and mounts that have not answered, as of the last sample, and for how many seconds.
@@ -108,6 +134,7 @@ impl Sampler {
             Source::Disks => Reading::Disks(host.disk_io()),
             Source::Pressure => Reading::Pressure(host.io_pressure()),
             Source::Node => Reading::Node(host.node_disk_pressure()),
+            Source::Writes => Reading::Writes(host.write_trials()),
         })
     }
 
@@ -126,6 +153,7 @@ impl Sampler {
             Source::Disks => sample.disks = Observed::unavailable(why),
             Source::Pressure => sample.io_pressure = Observed::unavailable(why),
             Source::Node => self.node = Some((sample.at.clone(), Observed::unavailable(why))),
+            Source::Writes => self.writes = Some((sample.at.clone(), Observed::unavailable(why))),
         }
     }
 }

@@ -18,7 +18,8 @@ use byteport::guard::{self, Admitted, Asked, Circumstances, Holds, Limits, Mode,
 use byteport::host::{Clock, LiveHost, Read, ReadHost};
 use byteport::model::{
     Answer, Bytes, Confidence, DiskIo, Effect, Expected, FileBatch, FileFamily, FileTarget, FsUsage, HeldFiles, HostPath, IncidentId,
-    IntentId, Mount, Now, Observed, PlannedStep, Pressure, Query, RunbookId, Scan, Seconds, Step, StepKind, Subject, Undo, Writer,
+    IntentId, Mount, Now, Observed, PlannedStep, Pressure, Query, RunbookId, Scan, Seconds, Step, StepKind, Subject, Undo, WriteTrial,
+    Writer,
 };
 use byteport::record::Ledger;
 use byteport::wire::actuator::Perform;
@@ -58,6 +59,9 @@ impl ReadHost for Later {
     }
     fn ext4_errors(&self, mount: &Mount) -> Read<u64> {
         self.live.ext4_errors(mount)
+    }
+    fn write_trials(&self) -> Read<Vec<WriteTrial>> {
+        self.live.write_trials()
     }
     fn disks_under(&self, mount: &Mount) -> Read<Vec<String>> {
         self.live.disks_under(mount)

@@ -104,6 +104,7 @@ fn log_growth(missing: Vec<String>, confidence: f64) -> Diagnosis {
             finding("fastest writer", "java (pid 4711, app.service), 1.20 MiB/s"),
         ],
         missing,
+        behind: Some("java (pid 4711, app.service), 1.20 MiB/s".into()),
         critical: true,
     }
 }
@@ -141,6 +142,7 @@ fn log_plan() -> Plan {
             ),
         ],
         escalate: None,
+        follow_ups: vec![],
         not_available: vec![Unavailable { what: "prune_images".into(), why: "no docker socket at /run/docker.sock".into() }],
     }
 }
@@ -228,7 +230,13 @@ fn escalated() -> Incident {
     diagnosis.class = "data_growth".into();
     diagnosis.summary = "what grows is application data below /srv/data/db".into();
     diagnosis.explained = vec![Explained { class: "data_growth".into(), amount: 5 << 30, share: 0.55 }];
-    let plan = Plan { subject: subject(), steps: vec![], escalate: Some(escalation.clone()), not_available: vec![] };
+    let plan = Plan {
+        subject: subject(),
+        steps: vec![],
+        escalate: Some(escalation.reason.clone()),
+        follow_ups: escalation.follow_ups.clone(),
+        not_available: vec![],
+    };
     let closed = "data_growth on /srv/data is for a person";
     let bodies = vec![
         (0.0, opened()),
@@ -282,6 +290,7 @@ pub fn status() -> Status {
         },
         usage,
         stuck_for_s: None,
+        takes_writes: Observed::unavailable("not tried"),
         ext4_errors: Observed::fresh(0),
         disks: vec!["vdb".into()],
     };

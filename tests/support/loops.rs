@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{is_root, missing, output};
+use super::{is_root, missing, on_path, output};
 
 /// How many tests may use a loop device at a time; most kernels start with eight devices.
 const SLOTS: usize = 6;
@@ -39,14 +39,31 @@ pub struct LoopDisk {
 impl LoopDisk {
     /// ext4 of this size, made with these further arguments to mkfs. `None`, loudly, where there are no loop devices for us.
     pub fn ext4(bytes: u64, mkfs: &[&str]) -> Option<LoopDisk> {
+        Self::made_by(&["mkfs.ext4", "-q", "-F"], bytes, mkfs)
+    }
+
+    /// XFS is not made smaller than 300 MiB; the image is sparse.
+    pub fn xfs(bytes: u64, mkfs: &[&str]) -> Option<LoopDisk> {
+        Self::made_by(&["mkfs.xfs", "-q", "-f"], bytes, mkfs)
+    }
+
+    pub fn btrfs(bytes: u64) -> Option<LoopDisk> {
+        Self::made_by(&["mkfs.btrfs", "-q", "-f"], bytes, &[])
+    }
+
+    fn made_by(program: &[&str], bytes: u64, mkfs: &[&str]) -> Option<LoopDisk> {
         if !is_root() || !Path::new("/dev/loop-control").exists() {
             missing("a loop device needs root and /dev/loop-control");
+            return None;
+        }
+        if !on_path(program[0]) {
+            missing(&format!("{}: packaging/setup.sh test", program[0]));
             return None;
         }
         let lock = loop_lock();
         let image = tempfile::NamedTempFile::new().expect("temp file").into_temp_path();
         OpenOptions::new().write(true).open(&image).and_then(|f| f.set_len(bytes)).expect("image");
-        output(Command::new("mkfs.ext4").args(["-q", "-F"]).args(mkfs).arg(&*image));
+        output(Command::new(program[0]).args(&program[1..]).args(mkfs).arg(&*image));
         let device = output(Command::new("losetup").args(["-f", "--show"]).arg(&*image)).trim().into();
         Some(LoopDisk { device, mounted: None, _image: image, _lock: lock })
     }

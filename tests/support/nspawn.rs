@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use super::{is_root, missing, on_path};
 
 /// Besides Debian's essential packages. What the packages under test depend on is here: there is no network to get it by.
-const PACKAGES: &str = "systemd,systemd-sysv,dbus,e2fsprogs,libssl3,procps,util-linux,mount";
+const PACKAGES: &str = "systemd,systemd-sysv,dbus,e2fsprogs,xfsprogs,libssl3,procps,util-linux,mount";
 
 /// Where the script finds what it was given, and leaves what it wants to be read afterwards (`out/`).
 pub const SHARE: &str = "/harness";

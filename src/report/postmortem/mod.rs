@@ -135,7 +135,7 @@ impl Postmortem {
             steps,
             verdict: story.verdict.cloned(),
             root_cause: root_cause(story),
-            escalation: story.asked_of_a_person().map(|e| e.reason.clone()),
+            escalation: story.asked_of_a_person().map(|e| e.reason),
             follow_ups: follow_ups(story),
             record_doubt: from.record_doubt.map(str::to_owned),
         }
@@ -203,7 +203,7 @@ fn root_cause(story: &Story<'_>) -> String {
 
 /// What a person was told to type, then what this record itself suggests.
 fn follow_ups(story: &Story<'_>) -> Vec<FollowUp> {
-    let mut list: Vec<FollowUp> = story.asked_of_a_person().map(|e| e.follow_ups.clone()).unwrap_or_default();
+    let mut list: Vec<FollowUp> = story.asked_of_a_person().map(|e| e.follow_ups).unwrap_or_default();
     let id = crate::model::shell_word(&story.summary.id.0);
     let mut add = |why: &str, command: String| list.push(FollowUp { why: why.into(), command });
     let undoable = |s: &StepStory<'_>| {

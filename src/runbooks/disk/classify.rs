@@ -25,6 +25,7 @@ pub(super) fn classify(evidence: &Evidence, params: &Params, now: &Now) -> Diagn
         explained: verdict.shares,
         findings: findings(&facts),
         missing: doubts.said,
+        behind: fastest(evidence).map(named),
         critical: evidence.signals.iter().any(|s| s.severity == Severity::Critical),
     }
 }
@@ -69,7 +70,7 @@ fn alone(class: Class, explained: f64) -> Vec<Explained> {
 fn fault(facts: &Facts<'_>) -> Option<Judged> {
     let e = facts.evidence;
     let read_only = e.mount.value().is_some_and(|m| m.read_only);
-    let (stuck, errors) = (e.stuck_for_s.is_some(), e.new_errors > 0);
+    let (stuck, errors) = (e.stuck_for_s.is_some(), e.new_errors > 0 || e.refuses_writes);
     let told = e.has(&STUCK) || e.has(&READONLY);
     // Mounted read-only on purpose, and nobody complained: no fault.
     let turned = read_only && !e.signals.is_empty();
@@ -79,6 +80,7 @@ fn fault(facts: &Facts<'_>) -> Option<Judged> {
     let place = facts.place();
     let summary = match (e.stuck_for_s, read_only, errors) {
         (Some(for_s), ..) => format!("{place} has not answered for {}; whoever touches it waits", Seconds(for_s)),
+        (None, false, _) if e.refuses_writes => format!("{place} refuses writes although it is listed as read-write"),
         (None, true, _) => format!("{place} is read-only; {} new errors were counted", e.new_errors),
         (None, false, true) => {
             format!("{place} has counted {} new errors; it may refuse writes although it is listed as read-write", e.new_errors)

@@ -6,12 +6,12 @@ use super::evidence::Evidence;
 use super::held;
 use super::need::Need;
 use super::offers::MONTH_S;
-use crate::model::{Bytes, Confidence, Diagnosis, DirUse, Escalation, FollowUp, PlannedStep, Severity, shell_word};
+use crate::model::{Bytes, Confidence, Diagnosis, DirUse, FollowUp, PlannedStep, Severity, shell_word};
 
 /// `None`: nobody needs to be woken.
-pub(super) fn escalate(evidence: &Evidence, diagnosis: &Diagnosis, steps: &[PlannedStep], need: Option<Need>) -> Option<Escalation> {
+pub(super) fn reason(evidence: &Evidence, diagnosis: &Diagnosis, steps: &[PlannedStep], need: Option<Need>) -> Option<String> {
     let reasons = reasons(evidence, diagnosis, steps, need);
-    (!reasons.is_empty()).then(|| Escalation { reason: reasons.join("; "), follow_ups: follow_ups(evidence, diagnosis) })
+    (!reasons.is_empty()).then(|| reasons.join("; "))
 }
 
 fn reasons(evidence: &Evidence, diagnosis: &Diagnosis, steps: &[PlannedStep], need: Option<Need>) -> Vec<String> {
@@ -57,7 +57,8 @@ fn usage_after(evidence: &Evidence, freed: Bytes) -> Option<String> {
     usage.used_percent().map(|p| format!(", which leaves it at {p}"))
 }
 
-fn follow_ups(evidence: &Evidence, diagnosis: &Diagnosis) -> Vec<FollowUp> {
+/// What to type next, whoever asks for it.
+pub(super) fn follow_ups(evidence: &Evidence, diagnosis: &Diagnosis) -> Vec<FollowUp> {
     let mut out = Vec::new();
     let mut say = |why: String, command: String| out.push(FollowUp { why, command });
     let Some(mount) = evidence.mount.value() else {

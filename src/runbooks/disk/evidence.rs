@@ -24,6 +24,9 @@ pub struct Evidence {
     pub growth: Observed<Growth>,
     /// Errors that ext4 has counted since the filesystem was watched; 0 where none are counted.
     pub new_errors: u64,
+    /// The last write that was tried on it was refused. Evidence from before this was looked at has it as false.
+    #[serde(default)]
+    pub refuses_writes: bool,
     /// Deleted files that a process still has open, on this device.
     pub held: Observed<HeldFiles>,
     /// For the largest of those holders: which unit, and may it be restarted.

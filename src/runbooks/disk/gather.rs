@@ -33,6 +33,7 @@ pub(super) fn gather(host: &dyn ReadHost, ask: &FocusedAsk<'_>, params: &Params)
         stuck_for_s,
         growth: growth(ask, &mount),
         new_errors: mount.value().and_then(|m| ask.history.errors_risen(&m.path, m.device)).unwrap_or(0),
+        refuses_writes: mount.value().is_some_and(|m| ask.history.refuses_writes(&m.path, m.device)),
         held: unread(),
         holder_units: Vec::new(),
         writers: unread(),

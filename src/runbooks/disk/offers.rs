@@ -109,7 +109,7 @@ pub(super) fn ladder(evidence: &Evidence, params: &Params) -> Vec<Offer> {
         out.push(offer);
     }
     out.extend(grow(evidence, mount, params));
-    out.extend(restarts(evidence, params));
+    out.extend(restarts(evidence, mount, params));
     let harm = |kind: StepKind| StepKind::ALL.iter().position(|k| *k == kind);
     out.sort_by_key(|o| harm(o.kind));
     out
@@ -274,7 +274,7 @@ fn grow(evidence: &Evidence, mount: &Mount, params: &Params) -> Option<Offer> {
 pub(super) const MONTH_S: f64 = 30.0 * 86_400.0;
 
 /// One offer a unit that holds deleted files and may be reloaded or restarted.
-fn restarts(evidence: &Evidence, params: &Params) -> Vec<Offer> {
+fn restarts(evidence: &Evidence, mount: &Mount, params: &Params) -> Vec<Offer> {
     let Some(files) = evidence.held.value() else { return Vec::new() };
     let mut by_unit: BTreeMap<&str, (HolderAction, Vec<u32>)> = BTreeMap::new();
     let mut none = Offer::nothing(StepKind::RestartHolder, Some(Class::DeletedOpenFiles));
@@ -312,7 +312,8 @@ fn restarts(evidence: &Evidence, params: &Params) -> Vec<Offer> {
         let bytes = held::distinct(files.files.iter().filter(|f| pids.contains(&f.pid)));
         // The first is the one that holds most: holders come in that order.
         let Some(main) = holders.iter().find(|h| h.pid == pids[0]) else { continue };
-        let step = Holder { unit: unit.to_owned(), pid: main.pid, start_ticks: main.start_ticks, action, held: Bytes(bytes) };
+        let (pid, start_ticks, device) = (main.pid, main.start_ticks, mount.device);
+        let step = Holder { unit: unit.to_owned(), pid, start_ticks, action, device, held: Bytes(bytes) };
         none.holds = none.holds.saturating_sub(bytes);
         out.push(Offer {
             load: Load::Whole(Step::RestartHolder(step)),

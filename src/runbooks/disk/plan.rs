@@ -11,7 +11,8 @@ use super::offers::{Load, Offer, ladder};
 use crate::model::{Bytes, Diagnosis, Plan, StepKind, Subject, Unavailable};
 
 pub(super) fn plan(evidence: &Evidence, diagnosis: &Diagnosis, params: &Params) -> Plan {
-    let mut plan = Plan { subject: evidence.subject.clone(), steps: Vec::new(), escalate: None, not_available: Vec::new() };
+    let mut plan =
+        Plan { subject: evidence.subject.clone(), steps: Vec::new(), escalate: None, follow_ups: Vec::new(), not_available: Vec::new() };
     let need = evidence.usage.value().and_then(|u| Need::of(u, evidence.growth.value(), &evidence.signals, params));
     if let (Some(mount), Some(need)) = (evidence.mount.value(), need.filter(|n| !n.is_met())) {
         let rate = evidence.growth.value().map_or(0.0, |g| g.bytes_per_s);
@@ -34,7 +35,8 @@ pub(super) fn plan(evidence: &Evidence, diagnosis: &Diagnosis, params: &Params) 
         }
     }
     not_here(evidence, params, &mut plan);
-    plan.escalate = escalate::escalate(evidence, diagnosis, &plan.steps, need);
+    plan.escalate = escalate::reason(evidence, diagnosis, &plan.steps, need);
+    plan.follow_ups = escalate::follow_ups(evidence, diagnosis);
     plan
 }
 

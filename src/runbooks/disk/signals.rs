@@ -32,7 +32,7 @@ pub(super) const SIGNALS: &[SignalSpec] = &[
     },
     SignalSpec {
         name: "filesystem_readonly",
-        raised_when: "it was read-write and is read-only now, or its ext4 error count rose",
+        raised_when: "it was read-write and is read-only now, or its ext4 error count rose, or it refuses a write",
         clears_when: "it is back to read-write, without new errors",
     },
     SignalSpec { name: "mount_stuck", raised_when: "statfs has not answered within 2 s", clears_when: "it answers" },
@@ -119,6 +119,7 @@ fn readonly(fs: &FsSample, history: &History) -> (Wants, String) {
         // After an error the kernel may refuse writes and still list the mount as read-write: the counter tells.
         (_, Some(risen)) if risen > 0 => (at_once(Severity::Critical), format!("the filesystem has counted {risen} new errors")),
         (true, _) => (Wants::Clear, "read-only since it was mounted".into()),
+        _ if history.refuses_writes(mount, device) => (at_once(Severity::Critical), "it refuses writes and is listed as read-write".into()),
         (false, Some(_)) => (Wants::Clear, "read-write, no new errors".into()),
         (false, None) if fs.mount.fs_type == "ext4" => (Wants::Unknown, "its error count cannot be read".into()),
         (false, None) => (Wants::Clear, "read-write".into()),
@@ -217,6 +218,7 @@ mod tests {
             mount: mount(),
             usage: Observed::fresh(usage),
             stuck_for_s: None,
+            takes_writes: Observed::unavailable("not tried"),
             ext4_errors: Observed::fresh(0),
             disks: vec!["vdb1".into(), "vdb".into()],
         }
@@ -285,6 +287,22 @@ mod tests {
         let mut full = fs(usage(100.0, 0));
         full.mount.read_only = true;
         assert!([USAGE, INODES, FILLING, READONLY].iter().all(|k| of(k, &at(full.clone())) == '-'));
+    }
+
+    #[test]
+    fn a_refused_write_is_a_fault_until_one_is_taken() {
+        let tried = |at_s: f64, takes: Observed<bool>| {
+            let mut fs = fs(usage(10.0, 500));
+            fs.mount.fs_type = "xfs".into();
+            (fs.ext4_errors, fs.takes_writes) = (Observed::unavailable("not ext4"), takes);
+            sample(at_s, vec![fs], 0, 0.0)
+        };
+        let (refused, untried) = (tried(10.0, Observed::fresh(false)), tried(15.0, Observed::unavailable("not tried")));
+        let taken = tried(20.0, Observed::fresh(true));
+        assert_eq!(of(&READONLY, std::slice::from_ref(&untried)), '-');
+        assert_eq!(of(&READONLY, std::slice::from_ref(&refused)), 'C');
+        assert_eq!(of(&READONLY, &[refused.clone(), untried.clone()]), 'C', "not trying is not taking");
+        assert_eq!(of(&READONLY, &[refused, untried, taken]), '-');
     }
 
     #[test]

@@ -71,7 +71,7 @@ fn only(evidence: &Evidence, kind: &crate::model::SignalKind) -> bool {
 
 /// Faults and load are not cleaned away; that they are gone is seen directly.
 fn fault_or_load(before: &Evidence, after: &Evidence, params: &Params) -> Option<Verdict> {
-    let faulty = |e: &Evidence| e.stuck_for_s.is_some() || e.mount.value().is_some_and(|m| m.read_only);
+    let faulty = |e: &Evidence| e.stuck_for_s.is_some() || e.refuses_writes || e.mount.value().is_some_and(|m| m.read_only);
     if let Some(for_s) = after.stuck_for_s {
         return Some(Verdict::NotResolved { why: format!("it has not answered for {}", Seconds(for_s)) });
     }

@@ -3,6 +3,7 @@
 //! `live` reads a host below a root handle (`--root /host` in a container, `/` else). Reading and parsing are two functions
 //! everywhere: `parse_*` takes bytes and is total. A read that can hang runs behind a deadline (`deadline.rs`).
 
+mod bench;
 mod clock;
 mod compress;
 pub(crate) mod deadline;

@@ -5,11 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::deadline::{Ask, Parking};
+use super::files::HostFiles;
 use super::mounts::MountTables;
-use super::root::{HotFile, Root};
+use super::root::Root;
 use super::{Clock, HeldFiles, PrivilegedReads, Read, ReadError, ReadHost, Scan, ScanAsk, Writer};
-use super::{clock, compress, disks, ext4, node, pkg, procs, psi, scan, shutdown, tmpfiles, usage, view, writers};
-use crate::model::{Answer, BootId, DiskIo, FsUsage, HostPath, Mount, Now, Observed, Pressure, Query};
+use super::{clock, compress, disks, ext4, identity, node, pkg, procs, scan, shutdown, timex, tmpfiles, usage, view, writers};
+use crate::model::{
+    Answer, BootId, ClockSync, Conntrack, Counter, CpuStat, DiskIo, FileHandles, FsUsage, HostPath, Identity, LoadAverage, Mount, NetIo,
+    Now, Observed, Pressure, Query,
+};
 
 /// Reads a host through `/`, or through the directory where a container was given the host's `/`.
 pub struct LiveHost {
@@ -17,8 +21,7 @@ pub struct LiveHost {
     boot: BootId,
     parking: Arc<Parking>,
     tables: MountTables,
-    diskstats: HotFile,
-    pressure: HotFile,
+    files: HostFiles,
     privileged: Option<Arc<dyn PrivilegedReads>>,
     node_url: Option<String>,
 }
@@ -32,13 +35,13 @@ impl LiveHost {
     pub fn new(root: &Path, privileged: Option<Arc<dyn PrivilegedReads>>, node_url: Option<String>) -> Read<Self> {
         let root = Root::open(root)?;
         let boot = clock::read_boot_id(&root)?;
+        let files = HostFiles::new(&root);
         Ok(Self {
             root: Arc::new(root),
             boot,
             parking: Arc::new(Parking::default()),
             tables: MountTables::new(),
-            diskstats: HotFile::new("/proc/diskstats"),
-            pressure: HotFile::new("/proc/pressure/io"),
+            files,
             privileged,
             node_url,
         })
@@ -87,11 +90,55 @@ impl ReadHost for LiveHost {
     }
 
     fn disk_io(&self) -> Read<Vec<DiskIo>> {
-        self.diskstats.read(&self.root, disks::parse_diskstats)
+        self.files.disk_io(&self.root)
     }
 
     fn io_pressure(&self) -> Read<Pressure> {
-        self.pressure.read(&self.root, psi::parse_pressure)
+        self.files.io_pressure(&self.root)
+    }
+
+    fn cpu_pressure(&self) -> Read<Pressure> {
+        self.files.cpu_pressure(&self.root)
+    }
+
+    fn memory_pressure(&self) -> Read<Pressure> {
+        self.files.memory_pressure(&self.root)
+    }
+
+    fn cpu_stat(&self) -> Read<CpuStat> {
+        self.files.cpu_stat(&self.root)
+    }
+
+    fn load(&self) -> Read<LoadAverage> {
+        self.files.load(&self.root)
+    }
+
+    fn memory(&self) -> Read<Vec<Counter>> {
+        self.files.memory(&self.root)
+    }
+
+    fn vmstat(&self) -> Read<Vec<Counter>> {
+        self.files.vmstat(&self.root)
+    }
+
+    fn network(&self) -> Read<Vec<NetIo>> {
+        self.files.network(&self.root)
+    }
+
+    fn file_handles(&self) -> Read<FileHandles> {
+        self.files.file_handles(&self.root)
+    }
+
+    fn conntrack(&self) -> Read<Conntrack> {
+        self.files.conntrack(&self.root)
+    }
+
+    fn clock_sync(&self) -> Read<ClockSync> {
+        timex::read_clock_sync()
+    }
+
+    fn identity(&self) -> Read<Identity> {
+        identity::read_identity(&self.root)
     }
 
     fn scan(&self, ask: &ScanAsk) -> Read<Scan> {

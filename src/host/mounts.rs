@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::root::{HotFile, Root, device_of};
-use super::{Read, ReadError};
+use super::root::{Root, device_of};
+use super::{HotFile, Read, ReadError};
 use crate::model::{FsKind, HostPath, Mount};
 
 /// The kernel's own interfaces and what stands in for a mount that is not there yet. Nothing can be stored in them, so they are left
@@ -90,7 +90,7 @@ pub(super) struct MountTables {
 }
 
 impl MountTables {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { own: HotFile::new("/proc/self/mountinfo"), first: HotFile::new("/proc/1/mountinfo") }
     }
 

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::deadline::{Ask, Parking};
+use super::ext4::Ext4Errors;
 use super::files::HostFiles;
 use super::mounts::MountTables;
 use super::root::Root;
+use super::usage::{self, Usages};
 use super::{Clock, HeldFiles, PrivilegedReads, Read, ReadError, ReadHost, Scan, ScanAsk, Writer};
-use super::{clock, compress, disks, ext4, identity, node, pkg, procs, scan, shutdown, timex, tmpfiles, usage, view, writers};
+use super::{clock, compress, disks, identity, node, pkg, procs, scan, shutdown, timex, tmpfiles, view, writers};
 use crate::model::{
     Answer, BootId, ClockSync, Conntrack, Counter, CpuStat, DiskIo, FileHandles, FsUsage, HostPath, Identity, LoadAverage, Mount, NetIo,
     Now, Observed, Pressure, Query,
@@ -21,6 +23,8 @@ pub struct LiveHost {
     boot: BootId,
     parking: Arc<Parking>,
     tables: MountTables,
+    usages: Usages,
+    ext4_errors: Ext4Errors,
     files: HostFiles,
     privileged: Option<Arc<dyn PrivilegedReads>>,
     node_url: Option<String>,
@@ -41,6 +45,8 @@ impl LiveHost {
             boot,
             parking: Arc::new(Parking::default()),
             tables: MountTables::new(),
+            usages: Usages::default(),
+            ext4_errors: Ext4Errors::default(),
             files,
             privileged,
             node_url,
@@ -68,7 +74,10 @@ impl LiveHost {
 
 impl ReadHost for LiveHost {
     fn mounts(&self) -> Read<Vec<Mount>> {
-        self.tables.read(&self.root)
+        self.tables.read(&self.root, |mounts| {
+            self.usages.keep_only(mounts);
+            self.ext4_errors.keep_only(mounts);
+        })
     }
 
     fn fs_usage(&self, mount: &Mount) -> Read<FsUsage> {
@@ -78,11 +87,11 @@ impl ReadHost for LiveHost {
     }
 
     fn fs_usages(&self, mounts: &[Mount]) -> Vec<Read<FsUsage>> {
-        usage::read_usages(&self.root, &self.parking, mounts)
+        self.usages.read(&self.root, &self.parking, &self.tables, mounts)
     }
 
     fn ext4_errors(&self, mount: &Mount) -> Read<u64> {
-        ext4::read_errors(&self.root, mount)
+        self.ext4_errors.read(&self.root, mount)
     }
 
     fn disks_under(&self, mount: &Mount) -> Read<Vec<String>> {

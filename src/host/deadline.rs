@@ -4,29 +4,31 @@
 //! kernel under the call's key; that key is not asked again until it has answered, so one dead mount costs one thread, whatever the
 //! number of ticks. At most [`PLACES`] threads may be parked; the last place is kept for what has answered before, so that many mounts
 //! dead from the start cannot keep us from looking at the healthy ones.
+//!
+//! While nothing hangs, all short calls are made by one thread, which waits on the [`Bench`] for the next of them: making a thread costs
+//! more than what most calls ask for.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use super::bench::{Bench, Job};
 
 /// Threads that may be parked at one time.
 const PLACES: usize = 8;
 /// A call that takes longer than this no longer holds up those queued behind it.
 const PATIENCE: Duration = Duration::from_millis(50);
-/// Enough for a walk over directories; parked ones cost only what they touched.
-const STACK: usize = 512 << 10;
 /// More keys than a host has mounts: what has answered is forgotten then, and learnt again.
 const MAX_KNOWN: usize = 8192;
 
 /// One call: its key, and what to run.
 pub(crate) struct Ask<T> {
-    pub(crate) key: String,
+    pub(crate) key: Arc<str>,
     pub(crate) call: Box<dyn FnOnce() -> T + Send>,
 }
 
 impl<T> Ask<T> {
-    pub(crate) fn new(key: impl Into<String>, call: impl FnOnce() -> T + Send + 'static) -> Self {
+    pub(crate) fn new(key: impl Into<Arc<str>>, call: impl FnOnce() -> T + Send + 'static) -> Self {
         Self { key: key.into(), call: Box::new(call) }
     }
 }
@@ -43,13 +45,14 @@ pub(crate) enum Parked {
 #[derive(Debug, Default)]
 pub(crate) struct Parking {
     lot: Mutex<Lot>,
+    bench: Arc<Bench>,
 }
 
 #[derive(Debug, Default)]
 struct Lot {
-    calls: HashMap<String, Call>,
+    calls: HashMap<Arc<str>, Call>,
     /// Keys that answered the last time they were asked.
-    answered: HashSet<String>,
+    answered: HashSet<Arc<str>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -60,38 +63,73 @@ struct Call {
 }
 
 impl Lot {
-    fn slow(&self) -> usize {
-        let now = Instant::now();
+    fn slow(&self, now: Instant) -> usize {
         self.calls.values().filter(|c| now >= c.slow_at).count()
     }
 
     /// Slow ones, and short ones under way that may yet become slow: a place is promised only once.
-    fn slow_or_short(&self) -> usize {
-        let now = Instant::now();
+    fn slow_or_short(&self, now: Instant) -> usize {
         self.calls.values().filter(|c| now >= c.slow_at || c.slow_at <= c.since + PATIENCE).count()
+    }
+
+    /// Which call of the queue may begin: nobody else is asking for the same, and there is a place for it.
+    fn next_place<T>(&self, queue: &VecDeque<(usize, Ask<T>)>, now: Instant) -> Option<usize> {
+        let (slow, slow_or_short) = (self.slow(now), self.slow_or_short(now));
+        let may = |ask: &Ask<T>| {
+            let free = if self.answered.contains(&ask.key) { slow < PLACES } else { slow_or_short < PLACES - 1 };
+            free && !self.calls.contains_key(&ask.key)
+        };
+        queue.iter().position(|(_, ask)| may(ask))
     }
 }
 
-/// The calls of one batch that nobody has begun, with their place in the answer.
-type Queue<T> = Mutex<VecDeque<(usize, Ask<T>)>>;
+/// Calls that are waited for together.
+struct Batch<T> {
+    /// Locked before the lot, where both are.
+    state: Mutex<State<T>>,
+    /// The last answer is there.
+    complete: Condvar,
+}
+
+struct State<T> {
+    /// Those that nobody has begun, with their place in the answer.
+    queue: VecDeque<(usize, Ask<T>)>,
+    /// Empty when the caller has left.
+    answers: Vec<Option<T>>,
+    missing: usize,
+    /// When a call was last begun or answered.
+    moved: Instant,
+}
+
+/// How the calls of a batch are treated.
+#[derive(Clone, Copy)]
+struct Manner {
+    /// From its own start a call has this long.
+    deadline: Duration,
+    /// After this long a call takes up a place.
+    patience: Duration,
+    /// The thread that makes them may make others later. Long calls may change it: a walk takes its thread a lower class at the disk.
+    may_stay: bool,
+}
 
 impl Parking {
     /// One call, waited for at most `deadline`. It takes up a place only when it is overdue.
     pub(crate) fn ask<T: Send + 'static>(self: &Arc<Self>, ask: Ask<T>, deadline: Duration) -> Result<T, Parked> {
-        self.ask_with(vec![ask], deadline, deadline).pop().unwrap_or(Err(Parked::NotAsked { parked: 0 }))
+        let manner = Manner { deadline, patience: deadline, may_stay: false };
+        self.ask_with(vec![ask], manner).pop().unwrap_or(Err(Parked::NotAsked { parked: 0 }))
     }
 
     /// Many short calls, answered in the order given. Each has `deadline` from its own start; while one hangs the next are begun.
     pub(crate) fn ask_all<T: Send + 'static>(self: &Arc<Self>, asks: Vec<Ask<T>>, deadline: Duration) -> Vec<Result<T, Parked>> {
-        self.ask_with(asks, deadline, PATIENCE)
+        self.ask_with(asks, Manner { deadline, patience: PATIENCE, may_stay: true })
     }
 
-    fn ask_with<T: Send + 'static>(self: &Arc<Self>, asks: Vec<Ask<T>>, deadline: Duration, patience: Duration) -> Vec<Result<T, Parked>> {
-        let keys: Vec<String> = asks.iter().map(|a| a.key.clone()).collect();
-        let mut answers: Vec<Option<T>> = asks.iter().map(|_| None).collect();
+    fn ask_with<T: Send + 'static>(self: &Arc<Self>, asks: Vec<Ask<T>>, manner: Manner) -> Vec<Result<T, Parked>> {
+        let keys: Vec<Arc<str>> = asks.iter().map(|a| Arc::clone(&a.key)).collect();
+        let answers: Vec<Option<T>> = asks.iter().map(|_| None).collect();
         let mut queue: VecDeque<_> = asks.into_iter().enumerate().collect();
         {
-            let mut lot = self.lot();
+            let mut lot = lock(&self.lot);
             if lot.answered.len() > MAX_KNOWN {
                 lot.answered.clear();
             }
@@ -100,126 +138,142 @@ impl Parking {
             // Who answered last time comes first: it will not hold up the others.
             queue.make_contiguous().sort_by_key(|(_, ask)| !lot.answered.contains(&ask.key));
         }
-        if !queue.is_empty() {
-            self.run(&keys, &mut answers, queue, deadline, patience);
-        }
-        let lot = self.lot();
-        let parked = lot.slow();
-        let why = |key: &String| match lot.calls.get(key) {
+        let answers = if queue.is_empty() { answers } else { self.run(&keys, answers, queue, manner) };
+        let lot = lock(&self.lot);
+        let why = |key: &Arc<str>| match lot.calls.get(key) {
             Some(call) => Parked::NotAnswered { for_s: call.since.elapsed().as_secs_f64() },
-            None => Parked::NotAsked { parked },
+            None => Parked::NotAsked { parked: lot.slow(Instant::now()) },
         };
         answers.into_iter().zip(&keys).map(|(answer, key)| answer.ok_or_else(|| why(key))).collect()
     }
 
-    /// Fills in answers until all are there, or nothing is left that may still answer in time.
+    /// Waits until all answers are there, or nothing is left that may still answer in time.
     fn run<T: Send + 'static>(
         self: &Arc<Self>,
-        keys: &[String],
-        answers: &mut [Option<T>],
+        keys: &[Arc<str>],
+        answers: Vec<Option<T>>,
         queue: VecDeque<(usize, Ask<T>)>,
-        deadline: Duration,
-        patience: Duration,
-    ) {
-        let queue: Arc<Queue<T>> = Arc::new(Mutex::new(queue));
-        let mut missing = lock(&queue).len();
-        let (report, reports) = channel();
-        self.send_thread(&queue, &report, patience);
-        while missing > 0 {
-            match reports.recv_timeout(PATIENCE) {
-                Ok((index, value)) => {
-                    let slot: &mut Option<T> = &mut answers[index];
-                    *slot = Some(value);
-                    missing -= 1;
-                }
-                // This side keeps a sender, so it can only be time.
-                Err(_) => {
-                    let sent = self.send_thread(&queue, &report, patience);
-                    if !sent && !self.may_answer(keys, answers, &queue, deadline) {
-                        break;
-                    }
-                }
+        manner: Manner,
+    ) -> Vec<Option<T>> {
+        let mut looked = Instant::now();
+        let missing = queue.len();
+        let batch = Arc::new(Batch { state: Mutex::new(State { queue, answers, missing, moved: looked }), complete: Condvar::new() });
+        self.send_worker(&batch, manner);
+        let mut state = lock(&batch.state);
+        while state.missing > 0 {
+            let patient = PATIENCE.saturating_sub(state.moved.max(looked).elapsed());
+            if !patient.is_zero() {
+                state = batch.complete.wait_timeout(state, patient).unwrap_or_else(PoisonError::into_inner).0;
+                continue;
+            }
+            drop(state);
+            let sent = self.send_worker(&batch, manner);
+            looked = Instant::now();
+            state = lock(&batch.state);
+            if !sent && !self.may_answer(keys, &state, manner.deadline) {
+                break;
             }
         }
-        // Threads that come back later find nothing more to do.
-        lock(&queue).clear();
-        while let Ok((index, value)) = reports.try_recv() {
-            answers[index] = Some(value);
-        }
+        // Threads that come back later find nothing more to do, and nobody to tell.
+        state.queue.clear();
+        std::mem::take(&mut state.answers)
     }
 
     /// Whether a call that is under way, ours or another caller's with one of our keys, is still within its time.
-    fn may_answer<T>(&self, keys: &[String], answers: &[Option<T>], queue: &Queue<T>, deadline: Duration) -> bool {
-        let queued: HashSet<usize> = lock(queue).iter().map(|(index, _)| *index).collect();
-        let lot = self.lot();
+    fn may_answer<T>(&self, keys: &[Arc<str>], state: &State<T>, deadline: Duration) -> bool {
+        let queued: HashSet<usize> = state.queue.iter().map(|(index, _)| *index).collect();
+        let lot = lock(&self.lot);
         let now = Instant::now();
-        answers.iter().zip(keys).enumerate().filter(|(_, (answer, _))| answer.is_none()).any(|(index, (_, key))| match lot.calls.get(key) {
-            Some(call) if queued.contains(&index) => now < call.slow_at,
-            Some(call) => now < call.since + deadline,
-            None => false,
+        state.answers.iter().zip(keys).enumerate().filter(|(_, (answer, _))| answer.is_none()).any(|(index, (_, key))| {
+            match lot.calls.get(key) {
+                Some(call) if queued.contains(&index) => now < call.slow_at,
+                Some(call) => now < call.since + deadline,
+                None => false,
+            }
         })
     }
 
-    /// Starts one more thread on the queue, if it holds a call that may begin now.
-    fn send_thread<T: Send + 'static>(self: &Arc<Self>, queue: &Arc<Queue<T>>, report: &Sender<(usize, T)>, patience: Duration) -> bool {
-        if self.next_place(&lock(queue)).is_none() {
+    /// Sends one more thread to the queue, if it holds a call that may begin now: the one that waits for work, or a new one.
+    fn send_worker<T: Send + 'static>(self: &Arc<Self>, batch: &Arc<Batch<T>>, manner: Manner) -> bool {
+        let may_begin = {
+            let state = lock(&batch.state);
+            lock(&self.lot).next_place(&state.queue, Instant::now()).is_some()
+        };
+        if !may_begin {
             return false;
         }
-        let (parking, queue, report) = (Arc::clone(self), Arc::clone(queue), report.clone());
-        let work = move || {
-            while let Some((index, ask)) = parking.take(&queue, patience) {
-                let mut entered = Entered { parking: &parking, key: ask.key, answered: false };
-                let value = (ask.call)();
-                entered.answered = true;
-                drop(entered);
-                // A caller that has left does not need the answer.
-                let _gone = report.send((index, value));
+        let (parking, batch) = (Arc::clone(self), Arc::clone(batch));
+        let job: Job = Box::new(move |bench| {
+            let complete = parking.work(&batch, manner.patience);
+            // It sits down before the caller is woken, who may have more to do at once.
+            let stays = manner.may_stay && bench.sit();
+            if complete {
+                batch.complete.notify_one();
             }
-        };
+            stays
+        });
         // No thread can be had (pids exhausted): the calls stay unasked, which is what the caller is told.
-        std::thread::Builder::new().name("byteport-read".into()).stack_size(STACK).spawn(work).is_ok()
+        if manner.may_stay { self.bench.call(job) } else { self.bench.start(job) }
     }
 
-    /// Which call of the queue may begin: nobody else is asking for the same, and there is a place for it.
-    fn next_place<T>(&self, queue: &VecDeque<(usize, Ask<T>)>) -> Option<usize> {
-        let lot = self.lot();
-        let (slow, slow_or_short) = (lot.slow(), lot.slow_or_short());
-        let may = |ask: &Ask<T>| {
-            let free = if lot.answered.contains(&ask.key) { slow < PLACES } else { slow_or_short < PLACES - 1 };
-            free && !lot.calls.contains_key(&ask.key)
-        };
-        queue.iter().position(|(_, ask)| may(ask))
+    /// Makes calls of the batch until there are no more that may begin. Whether the last answer was among them.
+    fn work<T>(&self, batch: &Batch<T>, patience: Duration) -> bool {
+        let mut complete = false;
+        let mut state = lock(&batch.state);
+        while let Some((index, ask)) = self.take(&mut state, patience) {
+            drop(state);
+            let mut entered = Entered { parking: self, key: ask.key, answered: false };
+            let value = (ask.call)();
+            entered.answered = true;
+            drop(entered);
+            state = lock(&batch.state);
+            state.moved = Instant::now();
+            // A caller that has left does not need the answer.
+            if let Some(slot) = state.answers.get_mut(index) {
+                *slot = Some(value);
+                state.missing -= 1;
+                complete = state.missing == 0;
+            }
+        }
+        complete
     }
 
     /// Takes the next call out of the queue and enters it in the lot.
-    fn take<T>(&self, queue: &Queue<T>, patience: Duration) -> Option<(usize, Ask<T>)> {
-        let mut queue = lock(queue);
-        let (index, ask) = self.next_place(&queue).and_then(|at| queue.remove(at))?;
+    fn take<T>(&self, state: &mut State<T>, patience: Duration) -> Option<(usize, Ask<T>)> {
+        let mut lot = lock(&self.lot);
         let since = Instant::now();
-        let mut lot = self.lot();
+        let (index, ask) = lot.next_place(&state.queue, since).and_then(|at| state.queue.remove(at))?;
         lot.answered.remove(&ask.key);
-        lot.calls.insert(ask.key.clone(), Call { since, slow_at: since + patience });
+        lot.calls.insert(Arc::clone(&ask.key), Call { since, slow_at: since + patience });
+        state.moved = since;
         Some((index, ask))
     }
 
+    #[cfg(test)]
     fn lot(&self) -> MutexGuard<'_, Lot> {
         lock(&self.lot)
+    }
+}
+
+impl Drop for Parking {
+    fn drop(&mut self) {
+        self.bench.close();
     }
 }
 
 /// A call under way; leaves the lot when it ends, also by a panic.
 struct Entered<'a> {
     parking: &'a Parking,
-    key: String,
+    key: Arc<str>,
     answered: bool,
 }
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
-        let mut lot = self.parking.lot();
+        let mut lot = lock(&self.parking.lot);
         lot.calls.remove(&self.key);
         if self.answered {
-            lot.answered.insert(std::mem::take(&mut self.key));
+            lot.answered.insert(Arc::clone(&self.key));
         }
     }
 }
@@ -233,6 +287,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc::{Sender, channel};
 
     /// A call that hangs until its gate is dropped.
     fn hanging(key: &str, begun: &Arc<AtomicUsize>) -> (Ask<u32>, Sender<()>) {

@@ -2,35 +2,60 @@
 
 use std::collections::BTreeSet;
 
-use procfs::DiskStat;
-
+use super::Read;
+use super::columns::{Words, damaged, keep_latest, lines};
 use super::root::{Root, if_there};
-use super::{Read, ReadError};
-use crate::model::{DiskIo, Mount};
+use crate::model::{Discards, DiskIo, Flushes, Mount};
+
+const WHAT: &str = "/proc/diskstats";
 
 /// The unit of diskstats' sector columns, whatever the device's own sectors are.
 const SECTOR: u64 = 512;
 /// Stacks of device mapper, RAID and partitions are a handful deep.
 const MAX_STACK: usize = 64;
 
-/// Total. Lines of kernels that print fewer columns are left out; a table of which nothing is understood is an error.
+/// Total. Lines of kernels that print fewer columns are left out; a table of which nothing is understood is an error, an empty one is a host
+/// without disks. A device that appears twice has the later figures.
 pub(super) fn parse_diskstats(bytes: &[u8]) -> Read<Vec<DiskIo>> {
-    let text = String::from_utf8_lossy(bytes);
-    let disks: Vec<DiskIo> = text
-        .lines()
-        .filter_map(|line| DiskStat::from_line(line).ok())
-        .map(|d| DiskIo {
-            name: d.name,
-            busy_ms: d.time_in_progress,
-            read_bytes: d.sectors_read.saturating_mul(SECTOR),
-            written_bytes: d.sectors_written.saturating_mul(SECTOR),
-            ..DiskIo::default()
-        })
-        .collect();
-    if disks.is_empty() && !text.trim().is_empty() {
-        return Err(ReadError::Parse { what: "/proc/diskstats".to_owned(), why: "no line was understood".to_owned() });
+    if bytes.is_empty() {
+        return Ok(Vec::new());
     }
+    let mut disks = Vec::with_capacity(16);
+    disks.extend(lines(WHAT, bytes)?.filter_map(parse_disk));
+    if disks.is_empty() {
+        return Err(damaged(WHAT, "no line was understood"));
+    }
+    keep_latest(&mut disks, |d| &d.name);
     Ok(disks)
+}
+
+/// `8 0 sda` and eleven columns; four of discards since 4.18, two of flushes since 5.5.
+fn parse_disk(line: &[u8]) -> Option<DiskIo> {
+    let mut words = Words(line);
+    let major = words.number()?.try_into().ok()?;
+    let minor = words.number()?.try_into().ok()?;
+    let name = words.next()?;
+    let [reads, reads_merged, sectors_read, read_ms, writes, writes_merged, sectors_written, write_ms, in_flight, busy_ms, weighted_ms] =
+        words.numbers()?;
+    let discards = words.numbers().map(|[completed, merged, sectors, ms]| Discards { completed, merged, sectors, ms });
+    Some(DiskIo {
+        name: String::from_utf8_lossy(name).into_owned(),
+        busy_ms,
+        read_bytes: sectors_read.saturating_mul(SECTOR),
+        written_bytes: sectors_written.saturating_mul(SECTOR),
+        major,
+        minor,
+        reads,
+        reads_merged,
+        read_ms,
+        writes,
+        writes_merged,
+        write_ms,
+        in_flight,
+        weighted_ms,
+        discards,
+        flushes: discards.and_then(|_| words.numbers()).map(|[completed, ms]| Flushes { completed, ms }),
+    })
 }
 
 /// The kernel's name of a block device number: the last component of `/sys/dev/block/MAJ:MIN`.
@@ -78,14 +103,51 @@ mod tests {
     use crate::model::FsKind;
     use proptest::prelude::*;
 
+    /// A line of `columns` counters that count up from 1.
+    fn disk(name: &str, columns: usize) -> String {
+        let counters: Vec<String> = (1..=columns).map(|n| n.to_string()).collect();
+        format!("   8      16 {name} {}\n", counters.join(" "))
+    }
+
     #[test]
-    fn counters_are_bytes_and_milliseconds() {
-        let disks = parse_diskstats(b"   8       0 sda 10 1 16 5 20 2 32 7 0 450 12 0 0 0 0 3 1\n").unwrap();
-        assert_eq!(
-            disks,
-            [DiskIo { name: "sda".into(), busy_ms: 450, read_bytes: 16 * 512, written_bytes: 32 * 512, ..DiskIo::default() }]
-        );
-        assert!(parse_diskstats(b"nothing like it\n").is_err());
+    fn every_column_has_its_place() {
+        let expected = DiskIo {
+            name: "sdb".into(),
+            busy_ms: 10,
+            read_bytes: 3 * 512,
+            written_bytes: 7 * 512,
+            major: 8,
+            minor: 16,
+            reads: 1,
+            reads_merged: 2,
+            read_ms: 4,
+            writes: 5,
+            writes_merged: 6,
+            write_ms: 8,
+            in_flight: 9,
+            weighted_ms: 11,
+            discards: Some(Discards { completed: 12, merged: 13, sectors: 14, ms: 15 }),
+            flushes: Some(Flushes { completed: 16, ms: 17 }),
+        };
+        assert_eq!(parse_diskstats(disk("sdb", 17).as_bytes()).unwrap(), [expected.clone()]);
+        assert_eq!(parse_diskstats(disk("sdb", 15).as_bytes()).unwrap(), [DiskIo { flushes: None, ..expected.clone() }]);
+        assert_eq!(parse_diskstats(disk("sdb", 11).as_bytes()).unwrap(), [DiskIo { flushes: None, discards: None, ..expected.clone() }]);
+        assert_eq!(parse_diskstats(disk("sdb", 19).as_bytes()).unwrap(), [expected], "a later kernel's");
+    }
+
+    #[test]
+    fn a_device_that_appears_twice_is_one_and_half_a_line_none() {
+        let table = [disk("sda", 11), disk("sda1", 4), disk("sda", 17), disk("sdc", 11)].concat();
+        let read = parse_diskstats(table.as_bytes()).unwrap();
+        assert_eq!(read.iter().map(|d| (d.name.as_str(), d.flushes.is_some())).collect::<Vec<_>>(), [("sda", true), ("sdc", false)]);
+    }
+
+    #[test]
+    fn no_disks_are_none_and_no_table_is_an_error() {
+        assert_eq!(parse_diskstats(b"").unwrap(), []);
+        for bad in [b"\n".as_slice(), b"nothing like it\n", b"8 0 sda 1 2 3 4 5 6 7 8 9 10 11", b"8 0 sda 1 2 3 4 5 6 7 8 9 10 x\n"] {
+            assert!(parse_diskstats(bad).is_err(), "{bad:?}");
+        }
     }
 
     /// A sysfs tree as the kernel lays it out: LVM on a partition and on a whole disk.
@@ -123,6 +185,12 @@ mod tests {
         #[test]
         fn any_bytes_are_parsed_or_refused(bytes: Vec<u8>) {
             let _ = parse_diskstats(&bytes);
+        }
+
+        #[test]
+        fn damaged_lines_are_left_out(lines in proptest::collection::vec("[0-9 ]{0,8} [a-z]{0,3}( [0-9x]{1,21}){0,20}", 1..20)) {
+            let text = format!("{}{}\n", disk("sda", 11), lines.join("\n"));
+            prop_assert!(parse_diskstats(text.as_bytes()).unwrap().len() <= lines.len() + 1);
         }
     }
 }

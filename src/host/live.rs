@@ -7,11 +7,17 @@ use std::time::Duration;
 use rustix::fs::{Mode, OFlags};
 
 use super::deadline::{Ask, Parking};
+use super::ext4::Ext4Errors;
+use super::files::HostFiles;
 use super::mounts::MountTables;
-use super::root::{HotFile, Root, io_error};
+use super::root::{Root, io_error};
+use super::usage::{self, Usages};
 use super::{Clock, HeldFiles, PrivilegedReads, Read, ReadError, ReadHost, Scan, ScanAsk, Writer};
-use super::{clock, compress, disks, ext4, node, pkg, procs, psi, scan, shutdown, tmpfiles, usage, view, write_trial, writers};
-use crate::model::{Answer, BootId, DiskIo, FsUsage, HostPath, Mount, Now, Observed, Pressure, Query, WriteTrial};
+use super::{clock, compress, disks, identity, node, pkg, procs, scan, shutdown, timex, tmpfiles, view, write_trial, writers};
+use crate::model::{
+    Answer, BootId, ClockSync, Conntrack, Counter, CpuStat, DiskIo, FileHandles, FsUsage, HostPath, Identity, LoadAverage, Mount, NetIo,
+    Now, Observed, Pressure, Query, WriteTrial,
+};
 
 /// Reads a host through `/`, or through the directory where a container was given the host's `/`.
 pub struct LiveHost {
@@ -19,8 +25,9 @@ pub struct LiveHost {
     boot: BootId,
     parking: Arc<Parking>,
     tables: MountTables,
-    diskstats: HotFile,
-    pressure: HotFile,
+    usages: Usages,
+    ext4_errors: Ext4Errors,
+    files: HostFiles,
     privileged: Option<Arc<dyn PrivilegedReads>>,
     node_url: Option<String>,
     own_folder: Option<(PathBuf, u64)>,
@@ -35,13 +42,15 @@ impl LiveHost {
     pub fn new(root: &Path, privileged: Option<Arc<dyn PrivilegedReads>>, node_url: Option<String>) -> Read<Self> {
         let root = Root::open(root)?;
         let boot = clock::read_boot_id(&root)?;
+        let files = HostFiles::new(&root);
         Ok(Self {
             root: Arc::new(root),
             boot,
             parking: Arc::new(Parking::default()),
             tables: MountTables::new(),
-            diskstats: HotFile::new("/proc/diskstats"),
-            pressure: HotFile::new("/proc/pressure/io"),
+            usages: Usages::default(),
+            ext4_errors: Ext4Errors::default(),
+            files,
             privileged,
             node_url,
             own_folder: None,
@@ -80,7 +89,10 @@ impl LiveHost {
 
 impl ReadHost for LiveHost {
     fn mounts(&self) -> Read<Vec<Mount>> {
-        self.tables.read(&self.root)
+        self.tables.read(&self.root, |mounts| {
+            self.usages.keep_only(mounts);
+            self.ext4_errors.keep_only(mounts);
+        })
     }
 
     fn fs_usage(&self, mount: &Mount) -> Read<FsUsage> {
@@ -90,11 +102,11 @@ impl ReadHost for LiveHost {
     }
 
     fn fs_usages(&self, mounts: &[Mount]) -> Vec<Read<FsUsage>> {
-        usage::read_usages(&self.root, &self.parking, mounts)
+        self.usages.read(&self.root, &self.parking, &self.tables, mounts)
     }
 
     fn ext4_errors(&self, mount: &Mount) -> Read<u64> {
-        ext4::read_errors(&self.root, mount)
+        self.ext4_errors.read(&self.root, mount)
     }
 
     fn write_trials(&self) -> Read<Vec<WriteTrial>> {
@@ -118,11 +130,55 @@ impl ReadHost for LiveHost {
     }
 
     fn disk_io(&self) -> Read<Vec<DiskIo>> {
-        self.diskstats.read(&self.root, disks::parse_diskstats)
+        self.files.disk_io(&self.root)
     }
 
     fn io_pressure(&self) -> Read<Pressure> {
-        self.pressure.read(&self.root, psi::parse_pressure)
+        self.files.io_pressure(&self.root)
+    }
+
+    fn cpu_pressure(&self) -> Read<Pressure> {
+        self.files.cpu_pressure(&self.root)
+    }
+
+    fn memory_pressure(&self) -> Read<Pressure> {
+        self.files.memory_pressure(&self.root)
+    }
+
+    fn cpu_stat(&self) -> Read<CpuStat> {
+        self.files.cpu_stat(&self.root)
+    }
+
+    fn load(&self) -> Read<LoadAverage> {
+        self.files.load(&self.root)
+    }
+
+    fn memory(&self) -> Read<Vec<Counter>> {
+        self.files.memory(&self.root)
+    }
+
+    fn vmstat(&self) -> Read<Vec<Counter>> {
+        self.files.vmstat(&self.root)
+    }
+
+    fn network(&self) -> Read<Vec<NetIo>> {
+        self.files.network(&self.root)
+    }
+
+    fn file_handles(&self) -> Read<FileHandles> {
+        self.files.file_handles(&self.root)
+    }
+
+    fn conntrack(&self) -> Read<Conntrack> {
+        self.files.conntrack(&self.root)
+    }
+
+    fn clock_sync(&self) -> Read<ClockSync> {
+        timex::read_clock_sync()
+    }
+
+    fn identity(&self) -> Read<Identity> {
+        identity::read_identity(&self.root)
     }
 
     fn scan(&self, ask: &ScanAsk) -> Read<Scan> {

@@ -3,14 +3,24 @@
 //! `live` reads a host below a root handle (`--root /host` in a container, `/` else). Reading and parsing are two functions
 //! everywhere: `parse_*` takes bytes and is total. A read that can hang runs behind a deadline (`deadline.rs`).
 
+mod bench;
 mod clock;
+mod columns;
 mod compress;
+mod conntrack;
 pub(crate) mod deadline;
 mod disks;
 mod ext4;
 mod facts;
+mod file_handles;
+mod files;
+mod hot;
+mod identity;
 mod live;
+mod loadavg;
+mod meminfo;
 mod mounts;
+mod netdev;
 mod node;
 mod pattern;
 mod peers;
@@ -21,10 +31,13 @@ pub mod readiness;
 mod root;
 mod scan;
 mod shutdown;
+mod stat;
 pub mod sys;
+mod timex;
 mod tmpfiles;
 mod usage;
 mod view;
+mod vmstat;
 pub(crate) mod write_trial;
 mod writers;
 
@@ -34,7 +47,11 @@ pub use peers::{in_group, random_u16, user_name};
 
 use std::time::Duration;
 
-use crate::model::{Answer, DiskIo, FsUsage, HostPath, Mount, Now, Observed, Pressure, Query, WriteTrial};
+use self::hot::HotFile;
+use crate::model::{
+    Answer, ClockSync, Conntrack, Counter, CpuStat, DiskIo, FileHandles, FsUsage, HostPath, Identity, LoadAverage, Mount, NetIo, Now,
+    Observed, Pressure, Query, WriteTrial,
+};
 pub use crate::model::{Candidates, DirUse, FamilyAsk, FileUse, HeldFile, HeldFiles, NotSeen, Scan, Writer};
 
 /// Why a read gave nothing. The text names the thing.
@@ -101,6 +118,50 @@ pub trait ReadHost: Clock {
     fn compress_ratio(&self, path: &HostPath) -> Read<f64>;
     /// The node's DiskPressure condition, where `node_url` points at its Node object.
     fn node_disk_pressure(&self) -> Read<bool>;
+    /// `/proc/stat`.
+    fn cpu_stat(&self) -> Read<CpuStat> {
+        not_told("/proc/stat")
+    }
+    fn load(&self) -> Read<LoadAverage> {
+        not_told("/proc/loadavg")
+    }
+    /// All of `/proc/meminfo`.
+    fn memory(&self) -> Read<Vec<Counter>> {
+        not_told("/proc/meminfo")
+    }
+    /// Of `/proc/vmstat` the out-of-memory kills, paging, swapping and page faults.
+    fn vmstat(&self) -> Read<Vec<Counter>> {
+        not_told("/proc/vmstat")
+    }
+    /// `full` is zero on kernels that do not count it for a CPU.
+    fn cpu_pressure(&self) -> Read<Pressure> {
+        not_told("/proc/pressure/cpu")
+    }
+    fn memory_pressure(&self) -> Read<Pressure> {
+        not_told("/proc/pressure/memory")
+    }
+    /// Network devices of the host, one entry a name.
+    fn network(&self) -> Read<Vec<NetIo>> {
+        not_told("/proc/net/dev")
+    }
+    fn file_handles(&self) -> Read<FileHandles> {
+        not_told("/proc/sys/fs/file-nr")
+    }
+    /// `NotHere` where no connections are tracked.
+    fn conntrack(&self) -> Read<Conntrack> {
+        not_told("connection tracking")
+    }
+    fn clock_sync(&self) -> Read<ClockSync> {
+        not_told("the kernel's clock")
+    }
+    fn identity(&self) -> Read<Identity> {
+        not_told("identity")
+    }
+}
+
+/// What a host that is not a whole one answers.
+fn not_told<T>(what: &str) -> Read<T> {
+    Err(ReadError::NotHere { what: what.to_owned(), why: "this host does not tell it".to_owned() })
 }
 
 /// What to look for in one walk.

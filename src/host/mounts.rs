@@ -1,9 +1,12 @@
 //! What is mounted where: `/proc/PID/mountinfo`.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-use super::root::{HotFile, Root, device_of};
-use super::{Read, ReadError};
+use super::columns::lines;
+use super::root::{Root, device_of};
+use super::{HotFile, Read, ReadError};
 use crate::model::{FsKind, HostPath, Mount};
 
 /// The kernel's own interfaces and what stands in for a mount that is not there yet. Nothing can be stored in them, so they are left
@@ -82,51 +85,121 @@ pub(super) struct Line {
     pub(super) super_read_only: bool,
 }
 
-/// The mount tables of this process and of pid 1.
+/// The mount tables of this process and of pid 1. A table is read again only when the kernel says that it has changed, or somebody doubts it.
 #[derive(Debug)]
 pub(super) struct MountTables {
     own: HotFile,
     first: HotFile,
+    known: Mutex<Option<Known>>,
+    /// How often they were read.
+    edition: AtomicU64,
+    doubted: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Known {
+    mounts: Vec<Mount>,
+    watch: Watch,
+}
+
+/// Whose changes make what is known old.
+#[derive(Debug, Clone, Copy)]
+enum Watch {
+    Own,
+    First,
+    Both,
+    /// Files that are not the kernel's, such as a recorded tree, do not tell when they change.
+    Nobody,
 }
 
 impl MountTables {
-    pub(super) const fn new() -> Self {
-        Self { own: HotFile::new("/proc/self/mountinfo"), first: HotFile::new("/proc/1/mountinfo") }
+    pub(super) fn new() -> Self {
+        Self {
+            own: HotFile::new("/proc/self/mountinfo"),
+            first: HotFile::new("/proc/1/mountinfo"),
+            known: Mutex::new(None),
+            edition: AtomicU64::new(0),
+            doubted: AtomicBool::new(false),
+        }
     }
 
-    /// The host's mounts. A service with a sandbox has a mount namespace of its own, with `/usr` read-only and a private `/tmp`: pid 1's table
-    /// tells what the host sees, ours adds what only we see. Below another root only pid 1's table is the host's.
-    pub(super) fn read(&self, root: &Root) -> Read<Vec<Mount>> {
-        let lines = if root.is_elsewhere() {
-            self.first.read(root, parse_mountinfo)?
-        } else {
-            let own = self.own.read(root, parse_mountinfo)?;
-            if same_namespace(root) {
-                own
-            } else {
-                // Unreadable without the right to trace pid 1: then our own view is all there is.
-                match self.first.read(root, parse_mountinfo) {
-                    Ok(first) => merge(first, own),
-                    Err(_) => own,
-                }
-            }
-        };
-        let mut mounts = fold(lines);
-        for mount in mounts.iter_mut().filter(|m| m.kind == FsKind::Local && m.read_only) {
-            // An image on a device that cannot be written never was writable; after a disk error the device still is.
-            let ro = format!("/sys/dev/block/{}:{}/ro", rustix::fs::major(mount.device), rustix::fs::minor(mount.device));
-            if root.read_number(&ro).is_ok_and(|ro| ro == 1) {
-                mount.kind = FsKind::Pseudo;
-            }
+    /// The host's mounts. `changed` is called with them whenever they were read anew.
+    pub(super) fn read(&self, root: &Root, changed: impl FnOnce(&[Mount])) -> Read<Vec<Mount>> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let doubted = self.doubted.swap(false, Ordering::SeqCst);
+        if let Some(known) = &*known
+            && !self.may_have_changed(known.watch)
+            && !doubted
+        {
+            return Ok(known.mounts.clone());
         }
-        // btrfs shows another device number in its files than in the table, one for each subvolume.
-        for mount in mounts.iter_mut().filter(|m| m.fs_type == "btrfs") {
-            if let Ok(device) = device_of(&root.join(&mount.path), &mount.path) {
-                mount.device = device;
-            }
-        }
+        // Asked for changes first and read then: what changes in between is told the next time. A read that fails leaves nothing known.
+        *known = None;
+        let (lines, watch) = self.read_lines(root)?;
+        let mounts = as_seen_now(root, fold(lines));
+        self.edition.fetch_add(1, Ordering::SeqCst);
+        changed(&mounts);
+        *known = Some(Known { mounts: mounts.clone(), watch });
         Ok(mounts)
     }
+
+    /// Another number whenever the tables were read anew.
+    pub(super) fn edition(&self) -> u64 {
+        self.edition.load(Ordering::SeqCst)
+    }
+
+    /// Something was seen that does not fit the table: a filesystem that turns read-only after an error, or a directory above a mount that
+    /// is renamed, is no change of which the kernel tells.
+    pub(super) fn doubt(&self) {
+        self.doubted.store(true, Ordering::SeqCst);
+    }
+
+    fn may_have_changed(&self, watch: Watch) -> bool {
+        match watch {
+            Watch::Own => self.own.may_have_changed(),
+            Watch::First => self.first.may_have_changed(),
+            // Both are asked: each tells a change only once.
+            Watch::Both => self.own.may_have_changed() | self.first.may_have_changed(),
+            Watch::Nobody => true,
+        }
+    }
+
+    /// A service with a sandbox has a mount namespace of its own, with `/usr` read-only and a private `/tmp`: pid 1's table tells what the
+    /// host sees, ours adds what only we see. Below another root only pid 1's table is the host's.
+    fn read_lines(&self, root: &Root) -> Read<(Vec<Line>, Watch)> {
+        let watch = |files: &[&HotFile], watch| if files.iter().all(|f| f.is_kernels()) { watch } else { Watch::Nobody };
+        if root.is_elsewhere() {
+            let first = self.first.read(root, parse_mountinfo)?;
+            return Ok((first, watch(&[&self.first], Watch::First)));
+        }
+        let own = self.own.read(root, parse_mountinfo)?;
+        if same_namespace(root) {
+            return Ok((own, watch(&[&self.own], Watch::Own)));
+        }
+        // Unreadable without the right to trace pid 1: then our own view is all there is.
+        match self.first.read(root, parse_mountinfo) {
+            Ok(first) => Ok((merge(first, own), watch(&[&self.own, &self.first], Watch::Both))),
+            Err(_) => Ok((own, watch(&[&self.own], Watch::Own))),
+        }
+    }
+}
+
+/// What the table does not tell of a mount.
+fn as_seen_now(root: &Root, mut mounts: Vec<Mount>) -> Vec<Mount> {
+    for mount in mounts.iter_mut().filter(|m| m.kind == FsKind::Local && m.read_only) {
+        // An image on a device that cannot be written never was writable; after a disk error the device still is.
+        let ro = format!("/sys/dev/block/{}:{}/ro", rustix::fs::major(mount.device), rustix::fs::minor(mount.device));
+        if root.read_number(&ro).is_ok_and(|ro| ro == 1) {
+            mount.kind = FsKind::Pseudo;
+        }
+    }
+    // btrfs shows another device number in its files than in the table, one for each subvolume.
+    for mount in mounts.iter_mut().filter(|m| m.fs_type == "btrfs") {
+        if let Ok(device) = device_of(&root.join(&mount.path), &mount.path) {
+            mount.device = device;
+        }
+    }
+    mounts
 }
 
 fn same_namespace(root: &Root) -> bool {
@@ -147,14 +220,14 @@ fn merge(host: Vec<Line>, own: Vec<Line>) -> Vec<Line> {
 
 /// Total: a line that cannot be read makes the table unreadable, because a mount that is overlooked is one that is crossed.
 pub(super) fn parse_mountinfo(bytes: &[u8]) -> Read<Vec<Line>> {
-    let mut lines = Vec::new();
-    for (number, line) in bytes.split(|b| *b == b'\n').enumerate().filter(|(_, l)| !l.is_empty()) {
-        lines.push(parse_line(line).ok_or_else(|| ReadError::Parse {
+    let mut found = Vec::new();
+    for (number, line) in lines("mountinfo", bytes)?.enumerate().filter(|(_, l)| !l.is_empty()) {
+        found.push(parse_line(line).ok_or_else(|| ReadError::Parse {
             what: format!("mountinfo line {}", number + 1),
             why: format!("not understood: {}", HostPath::from_bytes(line)),
         })?);
     }
-    Ok(lines)
+    Ok(found)
 }
 
 /// `36 35 98:0 /root /mount rw,noatime master:1 - ext4 /dev/sda1 rw,errors=continue`
@@ -329,7 +402,59 @@ mod tests {
 
     #[test]
     fn half_a_line_is_an_error_not_a_missing_mount() {
-        assert!(parse_mountinfo(b"1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 0 8:2 / /x rw").is_err());
+        for cut in ["2 0 8:2 / /x rw", "2 0 8:2 / /x rw\n", "2 0 8:2 / /x rw - ext4 /dev/sd", "x\n"] {
+            assert!(parse_mountinfo(format!("1 0 8:1 / / rw - ext4 /dev/sda1 rw\n{cut}").as_bytes()).is_err(), "{cut}");
+        }
+        assert!(parse_mountinfo(b"").is_err(), "there is no host without mounts");
+    }
+
+    /// A table of 1.4 MiB, as a node with many pods has it.
+    #[test]
+    fn thousands_of_bind_mounts_are_one_entry() {
+        let table: String = (0..20_000)
+            .map(|i| format!("{i} 0 8:1 /pods/{i} /var/lib/kubelet/pods/{i}/volume-subpaths rw - ext4 /dev/sda1 rw\n"))
+            .collect();
+        assert!(table.len() > 1 << 20);
+        let folded = mounts(&table);
+        assert_eq!((folded.len(), folded[0].also_at.len()), (1, 19_999));
+    }
+
+    /// A tree whose table is a file like any other.
+    fn tree(dir: &std::path::Path, table: &str) -> Root {
+        std::fs::create_dir_all(dir.join("proc/1")).unwrap();
+        std::fs::write(dir.join("proc/1/mountinfo"), table).unwrap();
+        Root::open(dir).unwrap()
+    }
+
+    #[test]
+    fn a_table_that_cannot_tell_of_changes_is_read_each_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let tables = MountTables::new();
+        for path in ["/a", "/b"] {
+            let root = tree(dir.path(), &format!("1 0 8:1 / {path} rw - ext4 /dev/sda1 rw\n"));
+            assert_eq!(tables.read(&root, |_| ()).unwrap()[0].path, path.into());
+        }
+        let root = tree(dir.path(), "half a line\n");
+        assert!(tables.read(&root, |_| ()).is_err());
+    }
+
+    #[test]
+    fn the_kernels_table_is_read_again_only_when_it_changed_or_is_doubted() {
+        let root = Root::open(std::path::Path::new("/")).unwrap();
+        let tables = MountTables::new();
+        // Other tests mount in namespaces of their own; whoever else uses this machine may mount at any time.
+        let quiet = (0..100).any(|_| {
+            tables.read(&root, |_| ()).unwrap();
+            let before = tables.edition();
+            tables.read(&root, |_| ()).unwrap();
+            tables.edition() == before
+        });
+        assert!(quiet, "it was read again every time");
+        let mut told = Vec::new();
+        tables.doubt();
+        let mounts = tables.read(&root, |mounts| told.extend_from_slice(mounts)).unwrap();
+        assert_eq!(told, mounts);
+        assert!(!mounts.is_empty());
     }
 
     proptest! {

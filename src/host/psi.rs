@@ -1,22 +1,24 @@
-//! Pressure stall information: `/proc/pressure/io`. (The procfs crate's parser indexes a line without looking at its length, so a
-//! damaged one would panic; this one is total.)
+//! Pressure stall information: `/proc/pressure/` and a cgroup's files of the same form. (The procfs crate's parser indexes a line without
+//! looking at its length, so a damaged one would panic; this one is total.)
 
-use super::{Read, ReadError};
+use super::Read;
+use super::columns::{Words, damaged, fraction, lines, number};
 use crate::model::Pressure;
 
-/// `some avg10=0.00 avg60=0.00 avg300=0.00 total=0`, and the same for `full`.
+const WHAT: &str = "pressure file";
+
+/// `some avg10=0.00 avg60=0.00 avg300=0.00 total=0`, and the same for `full`. Total.
 pub(super) fn parse_pressure(bytes: &[u8]) -> Read<Pressure> {
-    let text = String::from_utf8_lossy(bytes);
-    let some = parse_line(&text, "some")?;
-    let full = parse_line(&text, "full")?;
-    Ok(Pressure {
-        some_avg10: some.avg10,
-        some_avg60: some.avg60,
-        full_avg10: full.avg10,
-        full_avg60: full.avg60,
-        some_total_us: some.total_us,
-        full_total_us: full.total_us,
-    })
+    let (some, full) = parse_lines(bytes)?;
+    let full = full.ok_or_else(|| damaged(WHAT, "no line for 'full'"))?;
+    Ok(pressure(&some, &full))
+}
+
+/// The same of a CPU. Before 5.13 it has no line for `full`, and since then that of the whole host is always zero: not everybody can wait
+/// for a CPU at once, somebody has it. So there, and only there, a missing line is zero. Total.
+pub(super) fn parse_cpu_pressure(bytes: &[u8]) -> Read<Pressure> {
+    let (some, full) = parse_lines(bytes)?;
+    Ok(pressure(&some, &full.unwrap_or(Stalls { avg10: 0.0, avg60: 0.0, total_us: 0 })))
 }
 
 struct Stalls {
@@ -25,28 +27,50 @@ struct Stalls {
     total_us: u64,
 }
 
-fn parse_line(text: &str, kind: &str) -> Read<Stalls> {
-    let damaged = |why: String| ReadError::Parse { what: "pressure file".to_owned(), why };
-    let words = text.lines().map(str::split_whitespace).find_map(|mut words| (words.next() == Some(kind)).then_some(words));
-    let words = words.ok_or_else(|| damaged(format!("no line for '{kind}'")))?;
-    let (mut avg10, mut avg60, mut total_us) = (None, None, None);
-    for (key, value) in words.filter_map(|w| w.split_once('=')) {
-        match key {
-            "avg10" => avg10 = share(value),
-            "avg60" => avg60 = share(value),
-            "total" => total_us = value.parse().ok(),
+fn pressure(some: &Stalls, full: &Stalls) -> Pressure {
+    Pressure {
+        some_avg10: some.avg10,
+        some_avg60: some.avg60,
+        full_avg10: full.avg10,
+        full_avg60: full.avg60,
+        some_total_us: some.total_us,
+        full_total_us: full.total_us,
+    }
+}
+
+fn parse_lines(bytes: &[u8]) -> Read<(Stalls, Option<Stalls>)> {
+    let (mut some, mut full) = (None, None);
+    for line in lines(WHAT, bytes)? {
+        let mut words = Words(line);
+        match words.next() {
+            Some(b"some") => some = Some(parse_stalls("some", words)?),
+            Some(b"full") => full = Some(parse_stalls("full", words)?),
             _ => {}
         }
     }
-    match (avg10, avg60, total_us) {
+    Ok((some.ok_or_else(|| damaged(WHAT, "no line for 'some'"))?, full))
+}
+
+fn parse_stalls(kind: &str, words: Words<'_>) -> Read<Stalls> {
+    let (mut avg10, mut avg60, mut total) = (None, None, None);
+    for word in words {
+        if let Some(value) = word.strip_prefix(b"avg10=") {
+            avg10 = share(value);
+        } else if let Some(value) = word.strip_prefix(b"avg60=") {
+            avg60 = share(value);
+        } else if let Some(value) = word.strip_prefix(b"total=") {
+            total = number(value);
+        }
+    }
+    match (avg10, avg60, total) {
         (Some(avg10), Some(avg60), Some(total_us)) => Ok(Stalls { avg10, avg60, total_us }),
-        _ => Err(damaged(format!("'{kind}' lacks avg10, avg60 or total"))),
+        _ => Err(damaged(WHAT, format!("'{kind}' lacks avg10, avg60 or total"))),
     }
 }
 
 /// A share of wall time: a number that is not one of 0..=100 is damage, not pressure.
-fn share(text: &str) -> Option<f64> {
-    text.parse().ok().filter(|v| (0.0..=100.0).contains(v))
+fn share(word: &[u8]) -> Option<f64> {
+    fraction(word).filter(|v| *v <= 100.0)
 }
 
 #[cfg(test)]
@@ -70,10 +94,23 @@ mod tests {
         assert!(parse_pressure(b"some avg10=NaN avg60=40.00 total=123\nfull avg10=0.50 avg60=7.25 total=45\n").is_err());
     }
 
+    #[test]
+    fn only_a_cpu_may_lack_the_line_for_full() {
+        let old = b"some avg10=1.50 avg60=40.00 avg300=3.00 total=123\n";
+        let read = parse_cpu_pressure(old).unwrap();
+        assert_eq!((read.some_avg10, read.some_total_us, read.full_avg10, read.full_avg60, read.full_total_us), (1.5, 123, 0.0, 0.0, 0));
+        assert!(parse_pressure(old).is_err());
+        let new = b"some avg10=1.50 avg60=40.00 total=123\nfull avg10=0.25 avg60=0.00 total=9\n";
+        assert_eq!(parse_cpu_pressure(new).unwrap(), parse_pressure(new).unwrap());
+        assert!(parse_cpu_pressure(b"some avg10=1.50 avg60=40.00 total=123\nfull avg10=0.25\n").is_err(), "damaged is not missing");
+        assert!(parse_cpu_pressure(b"some avg10=1.50 avg60=40.00 total=12").is_err(), "cut off");
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_parsed_or_refused(bytes: Vec<u8>) {
             let _ = parse_pressure(&bytes);
+            let _ = parse_cpu_pressure(&bytes);
         }
 
         #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, FileType};
 
 use super::root::{Root, if_there, io_error};
-use super::{Read, sys};
+use super::{Read, timex};
 use crate::model::{HostPath, Observed};
 
 /// Everything looked at once; each part by itself may be unknown.
@@ -75,7 +75,7 @@ pub fn read_readiness(root: &Path, state_dir: &Path) -> Read<Readiness> {
         journald: is_there(&root, "/run/systemd/journal/socket", FileType::Socket).into(),
         dbus: is_there(&root, "/run/dbus/system_bus_socket", FileType::Socket).into(),
         systemd: is_there(&root, "/run/systemd/system", FileType::Directory).into(),
-        clock_synchronised: sys::clock_is_synchronised().map_err(|e| format!("the kernel's clock: {e}")).into(),
+        clock_synchronised: timex::read_clock_sync().map(|c| c.synchronised).into(),
         agents: read_agents(&root).into(),
         agent_uid: root.read("/etc/passwd").map(|bytes| parse_uid(&bytes, "byteport")).into(),
         state: read_state(&root, &HostPath::from(state_dir)).into(),

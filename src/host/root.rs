@@ -3,9 +3,8 @@
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
@@ -14,7 +13,7 @@ use super::{Read, ReadError};
 use crate::model::HostPath;
 
 /// No surface that is read whole is larger on a host that works; what is longer is cut off and fails to parse.
-const MAX_FILE: u64 = 16 << 20;
+pub(super) const MAX_FILE: u64 = 16 << 20;
 
 /// A handle on the host's root directory. Paths given to it are the host's; symlinks are resolved inside of it, so an absolute link
 /// below `/host` means what it means on the host.
@@ -103,58 +102,6 @@ impl Root {
     }
 }
 
-/// A file that every tick reads: kept open, read again from its beginning into the same buffer.
-#[derive(Debug)]
-pub(super) struct HotFile {
-    path: &'static str,
-    state: Mutex<(Option<File>, Vec<u8>)>,
-}
-
-impl HotFile {
-    pub(super) const fn new(path: &'static str) -> Self {
-        Self { path, state: Mutex::new((None, Vec::new())) }
-    }
-
-    /// Hands the content to `use_it`. After an error the file is opened anew the next time.
-    pub(super) fn read<T>(&self, root: &Root, use_it: impl FnOnce(&[u8]) -> Read<T>) -> Read<T> {
-        let host = HostPath::from(self.path);
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let (file, buffer) = &mut *state;
-        if file.is_none() {
-            *file = Some(root.open_file(&host)?);
-        }
-        let read = file.as_ref().map_or_else(|| Err(io::Error::from(io::ErrorKind::NotFound)), |f| read_whole(f, buffer));
-        match read {
-            Ok(length) => use_it(&buffer[..length]),
-            Err(e) => {
-                *file = None;
-                Err(io_error(&host, e))
-            }
-        }
-    }
-}
-
-fn read_whole(file: &File, buffer: &mut Vec<u8>) -> io::Result<usize> {
-    if buffer.is_empty() {
-        buffer.resize(16 << 10, 0);
-    }
-    let mut length = 0;
-    loop {
-        if length == buffer.len() {
-            if length as u64 >= MAX_FILE {
-                return Ok(length);
-            }
-            buffer.resize(length * 2, 0);
-        }
-        match file.read_at(&mut buffer[length..], length as u64) {
-            Ok(0) => return Ok(length),
-            Ok(n) => length += n,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-}
-
 /// `st_dev` of what is found there, without waking a server or an automounter.
 pub(super) fn device_of(here: &Path, host: &HostPath) -> Read<u64> {
     let stat = rustix::fs::statx(CWD, here, AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC, StatxFlags::empty())
@@ -203,19 +150,5 @@ mod tests {
         let root = Root::open(dir.path()).unwrap();
         assert_eq!(root.read("/etc/link").unwrap(), b"inside");
         assert!(is_absent(&root.read("/etc/hostname").unwrap_err()));
-    }
-
-    #[test]
-    fn a_hot_file_is_read_anew_each_time_and_may_grow() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("hot");
-        std::fs::write(&file, "one").unwrap();
-        let root = Root::open(dir.path()).unwrap();
-        let hot = HotFile::new("/hot");
-        assert_eq!(hot.read(&root, |b| Ok(b.to_vec())).unwrap(), b"one");
-        std::fs::write(&file, vec![b'x'; 100_000]).unwrap();
-        assert_eq!(hot.read(&root, |b| Ok(b.len())).unwrap(), 100_000);
-        std::fs::write(&file, "3").unwrap();
-        assert_eq!(hot.read(&root, |b| Ok(b.to_vec())).unwrap(), b"3");
     }
 }

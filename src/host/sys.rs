@@ -41,14 +41,11 @@ pub fn yield_the_disk() -> io::Result<()> {
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Whether something disciplines the kernel's clock (NTP, PTP, a hypervisor's clock). Asks only; sets nothing.
-pub fn clock_is_synchronised() -> io::Result<bool> {
+/// The state of the kernel's clock: what `adjtimex` returns (`TIME_OK` … `TIME_ERROR`) and what it tells. Asks only; sets nothing.
+pub(super) fn clock_state() -> io::Result<(libc::c_int, libc::timex)> {
     // SAFETY: `timex` is plain integers, for which all zeroes is a value.
     let mut question: libc::timex = unsafe { std::mem::zeroed() };
     // SAFETY: with `modes` 0 the call only writes the kernel's state into the struct, which is ours and lives through the call.
     let state = unsafe { libc::adjtimex(&raw mut question) };
-    match state {
-        -1 => Err(io::Error::last_os_error()),
-        _ => Ok(state != libc::TIME_ERROR && question.status & libc::STA_UNSYNC == 0),
-    }
+    if state < 0 { Err(io::Error::last_os_error()) } else { Ok((state, question)) }
 }

@@ -9,6 +9,7 @@ pub(crate) mod deadline;
 mod disks;
 mod ext4;
 mod facts;
+mod kmsg;
 mod live;
 mod mounts;
 mod node;
@@ -28,6 +29,7 @@ mod view;
 mod writers;
 
 pub use facts::{Cgroups, HostFacts, facts};
+pub use kmsg::KernelLogReader;
 pub use live::LiveHost;
 pub use peers::{in_group, random_u16, user_name};
 

@@ -3,6 +3,7 @@
 //! `live` reads a host below a root handle (`--root /host` in a container, `/` else). Reading and parsing are two functions
 //! everywhere: `parse_*` takes bytes and is total. A read that can hang runs behind a deadline (`deadline.rs`).
 
+pub(crate) mod bus;
 mod clock;
 mod compress;
 pub(crate) mod deadline;
@@ -24,6 +25,7 @@ mod scan;
 mod shutdown;
 pub mod sys;
 mod tmpfiles;
+mod units;
 mod usage;
 mod view;
 mod writers;
@@ -31,6 +33,7 @@ mod writers;
 pub use facts::{Cgroups, HostFacts, facts};
 pub use kmsg::KernelLogReader;
 pub use live::LiveHost;
+pub use units::UnitWatch;
 pub use peers::{in_group, random_u16, user_name};
 
 use std::time::Duration;

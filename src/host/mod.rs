@@ -10,6 +10,7 @@ pub(crate) mod deadline;
 mod disks;
 mod ext4;
 mod facts;
+mod journal;
 mod kmsg;
 mod live;
 mod mounts;
@@ -31,10 +32,11 @@ mod view;
 mod writers;
 
 pub use facts::{Cgroups, HostFacts, facts};
+pub use journal::{Journal, JournalAsk, JournalEntry, JournalWatch};
 pub use kmsg::KernelLogReader;
 pub use live::LiveHost;
-pub use units::UnitWatch;
 pub use peers::{in_group, random_u16, user_name};
+pub use units::UnitWatch;
 
 use std::time::Duration;
 

@@ -3,6 +3,8 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 /// Takes a write lease on an open file. The kernel grants it only while no other open file description refers to the inode, in any
 /// namespace: nobody has it open, maps it, executes it or holds a lock on it. Whoever opens it afterwards waits until the descriptor
@@ -51,4 +53,16 @@ pub fn clock_is_synchronised() -> io::Result<bool> {
         -1 => Err(io::Error::last_os_error()),
         _ => Ok(state != libc::TIME_ERROR && question.status & libc::STA_UNSYNC == 0),
     }
+}
+
+/// Has the kernel end the program with the thread that starts it, however that comes to its end.
+pub fn end_with_this_thread(command: &mut Command) {
+    let parent = rustix::process::getpid();
+    let between = move || {
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+        // Gone between the fork and the line above: then nobody would send the signal any more.
+        if rustix::process::getppid() == Some(parent) { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
+    };
+    // SAFETY: between fork and exec the closure makes two system calls and neither allocates nor locks; it holds one integer.
+    unsafe { command.pre_exec(between) };
 }

@@ -271,10 +271,12 @@ impl<'a, F: Fn(&str)> Session<'a, F> {
                 self.signal(message).map_err(|e| format!("a signal of systemd cannot be read: {e}"))
             }
             // The only signal of the bus itself that was asked for; what it tells each client of its own name is none.
-            Type::Signal if header.sender().is_some_and(|s| s.as_str() == BUS) => match message.body().deserialize::<(&str, &str, &str)>() {
-                Ok((SYSTEMD, ..)) => Err("systemd left the bus or came back to it".to_owned()),
-                _ => Ok(()),
-            },
+            Type::Signal if header.sender().is_some_and(|s| s.as_str() == BUS) => {
+                match message.body().deserialize::<(&str, &str, &str)>() {
+                    Ok((SYSTEMD, ..)) => Err("systemd left the bus or came back to it".to_owned()),
+                    _ => Ok(()),
+                }
+            }
             Type::MethodReturn | Type::Error => {
                 let Some((asked, _)) = header.reply_serial().and_then(|serial| self.waiting.remove(&serial)) else { return Ok(()) };
                 if matches!(asked, Asked::Subscribe) {

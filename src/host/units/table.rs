@@ -194,7 +194,8 @@ mod tests {
         table.system_state("running");
         table.replace(&[listed("a.service", "inactive"), listed("b.mount", "active")]);
         let units = table.take().unwrap();
-        let a = UnitState { name: "a.service".into(), active: "inactive".into(), sub: "x".into(), kind: "notify".into(), restarts: Some(3) };
+        let a =
+            UnitState { name: "a.service".into(), active: "inactive".into(), sub: "x".into(), kind: "notify".into(), restarts: Some(3) };
         assert_eq!(units.units.first(), Some(&a));
         assert_eq!(table.services(None), ["a.service"]);
         // Asking for one that is not at work would load it again once it is unloaded.

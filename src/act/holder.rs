@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-use super::systemd::{ManagerProxy, ServiceProxy, bus, finish_job, unit_at};
+use super::systemd::{ManagerProxy, ServiceProxy, finish_job, unit_at};
 use super::waiting::wait_for;
 use super::{Scene, Tally};
+use crate::host::bus::system_bus;
 use crate::model::{Bytes, Effect, Holder, HolderAction, HolderUnit, HostPath, Observed, SkipReason};
 
 const LOOK: Duration = Duration::from_secs(15);
@@ -31,7 +32,7 @@ struct State {
 
 pub(super) fn look(root: &Path, pid: u32) -> Observed<HolderUnit> {
     let seen: Result<HolderUnit, String> = wait_for(LOOK, "systemd", async {
-        let bus = bus(root).await?;
+        let bus = system_bus(root).await?;
         Ok(state(&bus, root, pid).await?.unit)
     });
     seen.into()
@@ -147,7 +148,7 @@ impl From<String> for Acted {
 }
 
 async fn act(holder: &Holder, root: &Path, asked: &Cell<bool>) -> Result<String, Acted> {
-    let bus = bus(root).await?;
+    let bus = system_bus(root).await?;
     may(holder, &state(&bus, root, holder.pid).await?)?;
     let failed = |e: zbus::Error| format!("{}: {e}", holder.unit);
     let manager = ManagerProxy::new(&bus).await.map_err(failed)?;

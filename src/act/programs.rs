@@ -9,7 +9,8 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 use zbus::{Fd, Variant};
 
-use super::systemd::{ManagerProxy, bus, finish_job};
+use super::systemd::{ManagerProxy, finish_job};
+use crate::host::bus::system_bus;
 
 /// What a program may say; `lvs` on a host with a thousand volumes stays below it.
 const MAX_OUTPUT: u64 = 4 << 20;
@@ -49,7 +50,7 @@ impl Program {
 /// When it is not installed, cannot be started, fails, or takes longer than `limit`; with what it wrote to standard error.
 pub(super) async fn run(root: &Path, program: Program, arguments: &[String], limit: Duration) -> Result<Vec<u8>, String> {
     let path = program.path(root)?;
-    let bus = bus(root).await?;
+    let bus = system_bus(root).await?;
     let manager = ManagerProxy::new(&bus).await.map_err(|e| e.to_string())?;
     let unit = unit_name(program);
     let (out, out_there) = pipe()?;

@@ -1,11 +1,9 @@
 //! The few of systemd's D-Bus methods that are needed, and waiting for a job's result.
 
-use std::path::Path;
-
 use zbus::proxy::CacheProperties;
-use zbus::{Connection, OwnedObjectPath, Variant, connection};
+use zbus::{Connection, OwnedObjectPath, Variant};
 
-const BUS: &str = "run/dbus/system_bus_socket";
+use crate::host::bus::next;
 
 #[zbus::proxy(
     interface = "org.freedesktop.systemd1.Manager",
@@ -59,14 +57,6 @@ pub(super) trait Service {
     fn n_restarts(&self) -> zbus::Result<u32>;
 }
 
-/// # Errors
-/// Naming the socket: where there is no systemd there is no bus either.
-pub(super) async fn bus(root: &Path) -> Result<Connection, String> {
-    let socket = root.join(BUS);
-    let failed = |e: zbus::Error| format!("system bus at {}: {e}", socket.display());
-    connection::Builder::address(format!("unix:path={}", socket.display()).as_str()).build().await.map_err(failed)
-}
-
 /// A unit whose properties are read anew each time they are asked for.
 pub(super) async fn unit_at(bus: &Connection, path: OwnedObjectPath) -> zbus::Result<UnitProxy<'static>> {
     UnitProxy::builder(bus).path(path).cache_properties(CacheProperties::No).build().await
@@ -90,8 +80,4 @@ where
             return if args.result == "done" { Ok(()) } else { Err(format!("{what}: the job ended with {}", args.result)) };
         }
     }
-}
-
-async fn next<S: futures_core::Stream + Unpin>(stream: &mut S) -> Option<S::Item> {
-    std::future::poll_fn(|context| std::pin::Pin::new(&mut *stream).poll_next(context)).await
 }

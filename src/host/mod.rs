@@ -4,6 +4,7 @@
 //! everywhere: `parse_*` takes bytes and is total. A read that can hang runs behind a deadline (`deadline.rs`).
 
 mod bench;
+pub(crate) mod bus;
 mod clock;
 mod columns;
 mod compress;
@@ -16,6 +17,8 @@ mod file_handles;
 mod files;
 mod hot;
 mod identity;
+mod journal;
+mod kmsg;
 mod live;
 mod loadavg;
 mod meminfo;
@@ -35,6 +38,7 @@ mod stat;
 pub mod sys;
 mod timex;
 mod tmpfiles;
+mod units;
 mod usage;
 mod view;
 mod vmstat;
@@ -42,8 +46,11 @@ pub(crate) mod write_trial;
 mod writers;
 
 pub use facts::{Cgroups, HostFacts, facts};
+pub use journal::{Journal, JournalAsk, JournalEntry, JournalWatch};
+pub use kmsg::KernelLogReader;
 pub use live::LiveHost;
 pub use peers::{in_group, random_u16, user_name};
+pub use units::UnitWatch;
 
 use std::time::Duration;
 

@@ -3,6 +3,8 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 /// Takes a write lease on an open file. The kernel grants it only while no other open file description refers to the inode, in any
 /// namespace: nobody has it open, maps it, executes it or holds a lock on it. Whoever opens it afterwards waits until the descriptor
@@ -48,4 +50,16 @@ pub(super) fn clock_state() -> io::Result<(libc::c_int, libc::timex)> {
     // SAFETY: with `modes` 0 the call only writes the kernel's state into the struct, which is ours and lives through the call.
     let state = unsafe { libc::adjtimex(&raw mut question) };
     if state < 0 { Err(io::Error::last_os_error()) } else { Ok((state, question)) }
+}
+
+/// Has the kernel end the program with the thread that starts it, however that comes to its end.
+pub fn end_with_this_thread(command: &mut Command) {
+    let parent = rustix::process::getpid();
+    let between = move || {
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+        // Gone between the fork and the line above: then nobody would send the signal any more.
+        if rustix::process::getppid() == Some(parent) { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
+    };
+    // SAFETY: between fork and exec the closure makes two system calls and neither allocates nor locks; it holds one integer.
+    unsafe { command.pre_exec(between) };
 }

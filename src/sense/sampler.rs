@@ -1,120 +1,179 @@
-//! One sample from many sources, none of which can hold up the others.
+//! One sample from many sources, each as often as it is worth, none of which can hold up the others.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
+
+use super::Listening;
+use super::budget::Budget;
 use super::filesystems::{self, DiskMap};
-use crate::host::deadline::{Ask, Parked, Parking};
-use crate::host::{Read, ReadHost};
-use crate::model::{DiskIo, FsSample, Now, Observed, Pressure, Readings, Sample, WriteTrial};
+use super::slow::{Slow, timed};
+use super::source::{Source, Track};
+use crate::host::{Read, ReadError, ReadHost};
+use crate::model::{Observed, Readings, Sample, SourceState};
 
-/// Longer than a host takes to find out that a mount hangs.
-const DEADLINE: Duration = Duration::from_secs(4);
-/// kubelet itself decides about conditions every ten seconds; asking is a request over the network.
-const NODE_EVERY_S: f64 = 30.0;
-/// A trial is a write that reaches the disk.
-const WRITES_EVERY_S: f64 = 60.0;
+/// The hottest and largest processes and groups that are kept by name.
+const TOP: usize = 20;
+/// Less than this is not told as hanging: it may be under way.
+const STUCK_AFTER_S: f64 = 2.0;
+
+/// What is to be asked besides what is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Want {
+    /// Nothing: samples come on a clock.
+    Due,
+    /// Something happened: the sweeps as well, while whoever it was is still there.
+    Sweep,
+    /// Every source once, also those that take their time.
+    Everything,
+}
 
 /// Takes samples. Each source keeps its own state: what it said last, and since when it has not answered.
 pub struct Sampler {
     host: Arc<dyn ReadHost>,
-    parking: Arc<Parking>,
-    disk_map: Arc<DiskMap>,
-    node: Option<(Now, Observed<bool>)>,
-    writes: Option<(Now, Observed<Vec<WriteTrial>>)>,
-    stuck: BTreeMap<String, f64>,
+    listening: Option<Listening>,
+    /// Seconds between two samples, as configured.
+    every_s: f64,
+    slow: Slow,
+    disk_map: DiskMap,
+    tracks: BTreeMap<Source, Track>,
+    budget: Budget,
+    /// CPU seconds of this thread, and the boot clock, at the end of the sample before.
+    spent: Option<(f64, f64)>,
+    readings: Readings,
+    sample_before: Option<Sample>,
 }
 
-enum Reading {
-    Filesystems(Read<Vec<FsSample>>),
-    Disks(Read<Vec<DiskIo>>),
-    Pressure(Read<Pressure>),
-    Node(Read<bool>),
-    Writes(Read<Vec<WriteTrial>>),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Source {
-    Filesystems,
-    Disks,
-    Pressure,
-    Node,
-    Writes,
-}
-
-impl Source {
-    /// In the order in which they are asked.
-    const ALL: [Self; 5] = [Self::Filesystems, Self::Disks, Self::Pressure, Self::Node, Self::Writes];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Filesystems => "filesystems",
-            Self::Disks => "disks",
-            Self::Pressure => "pressure",
-            Self::Node => "node",
-            Self::Writes => "writes",
-        }
+impl std::fmt::Debug for Sampler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sampler").field("every_s", &self.every_s).field("budget", &self.budget).finish_non_exhaustive()
     }
 }
 
 impl Sampler {
-    pub fn new(host: Arc<dyn ReadHost>) -> Self {
-        Self { host, parking: Arc::default(), disk_map: Arc::default(), node: None, writes: None, stuck: BTreeMap::new() }
+    /// `every_s`: seconds between two samples.
+    pub fn new(host: Arc<dyn ReadHost>, every_s: f64) -> Self {
+        Self {
+            host,
+            listening: None,
+            every_s,
+            slow: Slow::default(),
+            disk_map: DiskMap::default(),
+            tracks: BTreeMap::new(),
+            budget: Budget::default(),
+            spent: None,
+            readings: Readings::none("not asked yet"),
+            sample_before: None,
+        }
+    }
+
+    /// Takes over what the host tells by itself.
+    #[must_use]
+    pub fn listening(mut self, listening: Listening) -> Self {
+        self.listening = Some(listening);
+        self
+    }
+
+    /// Another configured interval, from the next sample on.
+    pub fn every(&mut self, every_s: f64) {
+        self.every_s = every_s;
+    }
+
+    /// Seconds until the next sample is to begin, by the clock and the budget.
+    pub fn pause_s(&self) -> f64 {
+        self.every_s * self.budget.stretch()
+    }
+
+    /// By how much intervals are longer than configured; 1: not at all.
+    pub fn stretch(&self) -> f64 {
+        self.budget.stretch()
     }
 
     /// Looks at the host now. Blocks, but never for longer than a few seconds, and only when something has begun to hang.
-    pub fn sample(&mut self) -> Sample {
+    pub fn sample(&mut self, want: Want) -> Sample {
         let at = self.host.now();
-        let due = |last: Option<&Now>, every_s| last.and_then(|then| at.steady_since(then)).is_none_or(|s| s >= every_s);
-        let node_due = due(self.node.as_ref().map(|(then, _)| then), NODE_EVERY_S);
-        let writes_due = due(self.writes.as_ref().map(|(then, _)| then), WRITES_EVERY_S);
-        let is_due = |source: &Source| match source {
-            Source::Node => node_due,
-            Source::Writes => writes_due,
-            Source::Filesystems | Source::Disks | Source::Pressure => true,
+        let now_s = at.uptime_s;
+        self.slow.ask(&self.host, self.every_s, now_s, want == Want::Everything);
+        let due: Vec<Source> = Source::ALL.into_iter().filter(|s| self.is_asked(*s, want, now_s)).collect();
+        let (mut filesystems, mut disks, mut io_pressure) = match self.sample_before.take() {
+            Some(before) => (before.filesystems, before.disks, before.io_pressure),
+            None => (not_asked(), not_asked(), not_asked()),
         };
-        let asked: Vec<Source> = Source::ALL.into_iter().filter(is_due).collect();
-        let asks = asked.iter().map(|s| self.ask(*s)).collect();
+        let (host, disk_map) = (Arc::clone(&self.host), &self.disk_map);
+        let (tracks, readings) = (&mut self.tracks, &mut self.readings);
+        let listening = self.listening.as_ref();
+        for source in due {
+            let track = tracks.entry(source).or_default();
+            let r = &mut *readings;
+            match source {
+                Source::Filesystems => ask(track, &mut filesystems, now_s, || filesystems::look(&*host, disk_map)),
+                Source::Disks => ask(track, &mut disks, now_s, || host.disk_io()),
+                Source::Cpu => ask(track, &mut r.cpu, now_s, || host.cpu_stat()),
+                Source::Load => ask(track, &mut r.load, now_s, || host.load()),
+                Source::Memory => ask(track, &mut r.memory, now_s, || host.memory()),
+                Source::Vmstat => ask(track, &mut r.vmstat, now_s, || host.vmstat()),
+                Source::Pressure => {
+                    // One source to whoever looks: a kernel has all three files or none.
+                    ask(track, &mut r.cpu_pressure, now_s, || host.cpu_pressure());
+                    ask(track, &mut r.memory_pressure, now_s, || host.memory_pressure());
+                    ask(track, &mut io_pressure, now_s, || host.io_pressure());
+                }
+                Source::Network => ask(track, &mut r.network, now_s, || host.network()),
+                Source::FileHandles => ask(track, &mut r.file_handles, now_s, || host.file_handles()),
+                Source::Conntrack => ask(track, &mut r.conntrack, now_s, || host.conntrack()),
+                Source::Clock => ask(track, &mut r.clock, now_s, || host.clock_sync()),
+                Source::Identity => ask(track, &mut r.identity, now_s, || host.identity()),
+                Source::Processes => ask(track, &mut r.processes, now_s, || host.processes(TOP)),
+                Source::Cgroups => ask(track, &mut r.cgroups, now_s, || host.cgroups(TOP)),
+                Source::Units => r.units = told(track, source, now_s, listening.map(Listening::units)),
+                Source::KernelLog => r.kernel_log = told(track, source, now_s, listening.map(Listening::kernel_log)),
+                Source::Node | Source::Writes => {}
+            }
+        }
         let mut sample = Sample {
             at,
-            filesystems: not_asked(),
-            disks: not_asked(),
-            io_pressure: not_asked(),
-            node_disk_pressure: not_asked(),
-            readings: Readings::none("not asked"),
+            filesystems,
+            disks,
+            io_pressure,
+            node_disk_pressure: self.slow.node(now_s),
+            readings: self.aged_readings(now_s),
         };
-        self.stuck.clear();
-        for (answer, source) in self.parking.ask_all(asks, DEADLINE).into_iter().zip(asked) {
-            match answer {
-                Ok(Reading::Filesystems(read)) => sample.filesystems = read.into(),
-                Ok(Reading::Disks(read)) => sample.disks = read.into(),
-                Ok(Reading::Pressure(read)) => sample.io_pressure = read.into(),
-                Ok(Reading::Node(read)) => self.node = Some((sample.at.clone(), read.into())),
-                Ok(Reading::Writes(read)) => self.writes = Some((sample.at.clone(), read.into())),
-                Err(parked) => self.note(&mut sample, source, parked),
-            }
-        }
-        if let Some((then, condition)) = &self.node {
-            let age_s = sample.at.steady_since(then).unwrap_or(0.0);
-            sample.node_disk_pressure = match condition {
-                Observed::Value { value, .. } => Observed::Value { value: *value, age_s },
-                Observed::Unavailable { why } => Observed::unavailable(why.as_str()),
-            };
-        }
-        self.take_over_trials(&mut sample);
-        for fs in sample.filesystems.value().into_iter().flatten() {
-            if let Some(for_s) = fs.stuck_for_s {
-                self.stuck.insert(format!("mount {}", fs.mount.path), for_s);
-            }
-        }
+        self.take_over_trials(&mut sample, now_s);
+        self.settle(now_s);
+        self.sample_before = Some(sample.clone());
         sample
     }
 
-    fn take_over_trials(&self, sample: &mut Sample) {
-        let (Observed::Value { value: filesystems, .. }, Some((then, tried))) = (&mut sample.filesystems, &self.writes) else { return };
-        let age_s = sample.at.steady_since(then).unwrap_or(0.0);
-        for trial in tried.value().into_iter().flatten() {
+    fn is_asked(&self, source: Source, want: Want, now_s: f64) -> bool {
+        if matches!(source, Source::Node | Source::Writes) {
+            return false;
+        }
+        let interval_s = source.interval_s(self.every_s) * self.budget.stretch();
+        let due = self.tracks.get(&source).is_none_or(|track| track.is_due(interval_s, now_s));
+        due || want == Want::Everything || (want == Want::Sweep && source.is_sweep())
+    }
+
+    /// What was not asked this time is as old as it is.
+    fn aged_readings(&self, now_s: f64) -> Readings {
+        let mut readings = self.readings.clone();
+        let age = |source| self.tracks.get(&source).and_then(|t: &Track| t.age_s(now_s));
+        grow_old(&mut readings.conntrack, age(Source::Conntrack));
+        grow_old(&mut readings.clock, age(Source::Clock));
+        grow_old(&mut readings.identity, age(Source::Identity));
+        grow_old(&mut readings.processes, age(Source::Processes));
+        grow_old(&mut readings.cgroups, age(Source::Cgroups));
+        grow_old(&mut readings.units, age(Source::Units));
+        readings
+    }
+
+    fn take_over_trials(&self, sample: &mut Sample, now_s: f64) {
+        let (Observed::Value { value: filesystems, .. }, Observed::Value { value: trials, age_s }) =
+            (&mut sample.filesystems, self.slow.writes(now_s))
+        else {
+            return;
+        };
+        for trial in trials {
             let Observed::Value { value, .. } = trial.accepted else { continue };
             for fs in filesystems.iter_mut().filter(|fs| fs.mount.device == trial.device) {
                 fs.takes_writes = Observed::Value { value, age_s };
@@ -122,39 +181,69 @@ impl Sampler {
         }
     }
 
+    /// What this sample has cost goes into the budget.
+    fn settle(&mut self, now_s: f64) {
+        let used = clock_gettime(ClockId::ThreadCPUTime);
+        let used_s = used.tv_sec as f64 + used.tv_nsec as f64 / 1e9;
+        if let Some((before_s, then_s)) = self.spent.replace((used_s, now_s)) {
+            self.budget.spent(used_s - before_s, now_s - then_s);
+        }
+    }
+
     /// Sources and mounts that have not answered, as of the last sample, and for how many seconds.
     pub fn stuck(&self) -> BTreeMap<String, f64> {
-        self.stuck.clone()
-    }
-
-    fn ask(&self, source: Source) -> Ask<Reading> {
-        let (host, disk_map) = (Arc::clone(&self.host), Arc::clone(&self.disk_map));
-        Ask::new(source.name(), move || match source {
-            Source::Filesystems => Reading::Filesystems(filesystems::look(&*host, &disk_map)),
-            Source::Disks => Reading::Disks(host.disk_io()),
-            Source::Pressure => Reading::Pressure(host.io_pressure()),
-            Source::Node => Reading::Node(host.node_disk_pressure()),
-            Source::Writes => Reading::Writes(host.write_trials()),
-        })
-    }
-
-    /// A source gave nothing.
-    fn note(&mut self, sample: &mut Sample, source: Source, parked: Parked) {
-        let name = source.name();
-        let why = match parked {
-            Parked::NotAnswered { for_s } => {
-                self.stuck.insert(name.to_owned(), for_s);
-                format!("{name} has not answered for {for_s:.1} s")
+        let mut stuck: BTreeMap<String, f64> = BTreeMap::new();
+        let filesystems = self.sample_before.as_ref().and_then(|s| s.filesystems.value());
+        for fs in filesystems.into_iter().flatten() {
+            if let Some(for_s) = fs.stuck_for_s {
+                stuck.insert(format!("mount {}", fs.mount.path), for_s);
             }
-            Parked::NotAsked { parked } => format!("{name} was not asked: {parked} other reads hang already"),
-        };
-        match source {
-            Source::Filesystems => sample.filesystems = Observed::unavailable(why),
-            Source::Disks => sample.disks = Observed::unavailable(why),
-            Source::Pressure => sample.io_pressure = Observed::unavailable(why),
-            Source::Node => self.node = Some((sample.at.clone(), Observed::unavailable(why))),
-            Source::Writes => self.writes = Some((sample.at.clone(), Observed::unavailable(why))),
         }
+        if let Some((source, for_s)) = self.slow.waits().filter(|(_, for_s)| *for_s >= STUCK_AFTER_S) {
+            stuck.insert(source.name().to_owned(), for_s);
+        }
+        stuck
+    }
+
+    /// How every source fares.
+    pub fn sources(&self) -> Vec<SourceState> {
+        let now_s = self.host.now().uptime_s;
+        let waits = self.slow.waits();
+        let slow = self.slow.tracks();
+        let track = |source| slow.iter().find(|(s, _)| *s == source).map(|(_, t)| t).or_else(|| self.tracks.get(&source));
+        let state = |source: Source| {
+            let stretch = if matches!(source, Source::Node | Source::Writes) { 1.0 } else { self.budget.stretch() };
+            let stuck_s = waits.filter(|(s, for_s)| *s == source && *for_s >= STUCK_AFTER_S).map(|(_, for_s)| for_s);
+            track(source).cloned().unwrap_or_default().state(source, source.interval_s(self.every_s) * stretch, now_s, stuck_s)
+        };
+        Source::ALL.into_iter().map(state).collect()
+    }
+
+    /// Where a run after this one goes on listening.
+    pub fn places(&self) -> Option<(Option<u64>, Option<String>)> {
+        self.listening.as_ref().map(Listening::places)
+    }
+}
+
+fn ask<T>(track: &mut Track, into: &mut Observed<T>, now_s: f64, read: impl FnOnce() -> Read<T>) {
+    let (read, took_s) = timed(read);
+    *into = track.enter(read, now_s, took_s);
+}
+
+/// What was told meanwhile by somebody who listens.
+fn told<T>(track: &mut Track, source: Source, now_s: f64, told: Option<Observed<T>>) -> Observed<T> {
+    let not_here = |why: String| ReadError::NotHere { what: source.name().to_owned(), why };
+    let read = match told {
+        Some(Observed::Value { value, .. }) => Ok(value),
+        Some(Observed::Unavailable { why }) => Err(not_here(why)),
+        None => Err(not_here("this look does not wait for it".to_owned())),
+    };
+    track.enter(read, now_s, 0.0)
+}
+
+fn grow_old<T>(observed: &mut Observed<T>, by_s: Option<f64>) {
+    if let (Observed::Value { age_s, .. }, Some(by_s)) = (observed, by_s) {
+        *age_s = by_s;
     }
 }
 

@@ -1,0 +1,115 @@
+//! What may take its time: a question over the network, a write that reaches a disk. Asked on a thread of its own, one after the other, and
+//! taken over when the answer is there; a sample waits for none of them.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::source::{Source, Track};
+use crate::host::{Read, ReadHost};
+use crate::model::{Observed, WriteTrial};
+
+/// The answers of before, and how long one is under way.
+#[derive(Debug, Default)]
+pub(super) struct Slow(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    node: (Track, Observed<bool>),
+    writes: (Track, Observed<Vec<WriteTrial>>),
+    /// Asked and not answered: since when.
+    waits: Option<(Source, Instant)>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            node: (Track::default(), Observed::unavailable("not answered yet")),
+            writes: (Track::default(), Observed::unavailable("not answered yet")),
+            waits: None,
+        }
+    }
+}
+
+impl Slow {
+    /// Begins with what is due, unless something is still under way. `wait`: for the answers as well, for a host that is looked at once.
+    pub fn ask(&self, host: &Arc<dyn ReadHost>, sample_s: f64, now_s: f64, wait: bool) {
+        let mut state = lock(&self.0);
+        let node = state.node.0.is_due(Source::Node.interval_s(sample_s), now_s);
+        let writes = state.writes.0.is_due(Source::Writes.interval_s(sample_s), now_s);
+        if state.waits.is_some() || !(node || writes) {
+            return;
+        }
+        state.waits = Some((if node { Source::Node } else { Source::Writes }, Instant::now()));
+        drop(state);
+        let (shared, host) = (Arc::clone(&self.0), Arc::clone(host));
+        let work = move || {
+            let ended = Waits(&shared);
+            if node {
+                let (read, took_s) = timed(|| host.node_disk_pressure());
+                let mut state = lock(&shared);
+                let answer = state.node.0.enter(read, now_s, took_s);
+                state.node.1 = answer;
+            }
+            if writes {
+                lock(&shared).waits = Some((Source::Writes, Instant::now()));
+                let (read, took_s) = timed(|| host.write_trials());
+                let mut state = lock(&shared);
+                let answer = state.writes.0.enter(read, now_s, took_s);
+                state.writes.1 = answer;
+            }
+            drop(ended);
+        };
+        if wait {
+            work();
+        } else if std::thread::Builder::new().name("slow-sources".into()).spawn(work).is_err() {
+            // No thread can be had now; the next sample tries again.
+            lock(&self.0).waits = None;
+        }
+    }
+
+    pub fn node(&self, now_s: f64) -> Observed<bool> {
+        let state = lock(&self.0);
+        aged(state.node.1.clone(), &state.node.0, now_s)
+    }
+
+    pub fn writes(&self, now_s: f64) -> Observed<Vec<WriteTrial>> {
+        let state = lock(&self.0);
+        aged(state.writes.1.clone(), &state.writes.0, now_s)
+    }
+
+    pub fn tracks(&self) -> [(Source, Track); 2] {
+        let state = lock(&self.0);
+        [(Source::Node, state.node.0.clone()), (Source::Writes, state.writes.0.clone())]
+    }
+
+    /// What has not answered, and for how many seconds.
+    pub fn waits(&self) -> Option<(Source, f64)> {
+        lock(&self.0).waits.map(|(source, since)| (source, since.elapsed().as_secs_f64()))
+    }
+}
+
+/// Cleared however the asking ends.
+struct Waits<'a>(&'a Mutex<State>);
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        lock(self.0).waits = None;
+    }
+}
+
+pub(super) fn timed<T>(read: impl FnOnce() -> Read<T>) -> (Read<T>, f64) {
+    let begun = Instant::now();
+    let read = read();
+    (read, begun.elapsed().as_secs_f64())
+}
+
+fn aged<T>(observed: Observed<T>, track: &Track, now_s: f64) -> Observed<T> {
+    match (observed, track.age_s(now_s)) {
+        (Observed::Value { value, .. }, Some(age_s)) => Observed::Value { value, age_s },
+        (other, _) => other,
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -91,7 +91,7 @@ impl ReadHost for LiveHost {
     }
 
     fn ext4_errors(&self, mount: &Mount) -> Read<u64> {
-        self.ext4_errors.read(&self.root, mount)
+        self.ext4_errors.read(&self.root, &self.tables, mount)
     }
 
     fn disks_under(&self, mount: &Mount) -> Read<Vec<String>> {

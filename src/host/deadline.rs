@@ -338,6 +338,51 @@ mod tests {
         drop(gates);
     }
 
+    /// Calls that say which thread made them.
+    fn who(keys: std::ops::Range<usize>) -> Vec<Ask<std::thread::ThreadId>> {
+        keys.map(|i| Ask::new(format!("who {i}"), || std::thread::current().id())).collect()
+    }
+
+    #[test]
+    fn batch_after_batch_is_made_by_the_thread_that_is_there() {
+        let parking = Arc::new(Parking::default());
+        let (mut threads, begun) = (HashSet::new(), Instant::now());
+        for _ in 0..200 {
+            threads.extend(parking.ask_all(who(0..5), SHORT).into_iter().map(Result::unwrap));
+        }
+        assert!(begun.elapsed() < PATIENCE * 200, "whoever asks is told at once, and does not come to look");
+        // One; a machine that is busy elsewhere may make a call look slow now and then.
+        assert!(threads.len() < 20, "{} threads for 200 batches", threads.len());
+        assert!(!threads.contains(&std::thread::current().id()), "whoever asks must not hang");
+    }
+
+    #[test]
+    fn a_thread_that_made_a_long_call_makes_no_other() {
+        let parking = Arc::new(Parking::default());
+        let long = |key: &str| parking.ask(Ask::new(key, || std::thread::current().id()), Duration::from_secs(60)).unwrap();
+        let mut threads: HashSet<_> = (0..20).map(|_| long("walk")).collect();
+        threads.extend(parking.ask_all(who(0..1), SHORT).into_iter().map(Result::unwrap));
+        assert_eq!(threads.len(), 21);
+    }
+
+    #[test]
+    fn several_may_ask_at_once() {
+        let parking = Arc::new(Parking::default());
+        std::thread::scope(|scope| {
+            for asker in 0..4usize {
+                let parking = Arc::clone(&parking);
+                scope.spawn(move || {
+                    for round in 0..200 {
+                        let asks = (0..5).map(|i| Ask::new(format!("{asker} {i}"), move || (round, i))).collect();
+                        let answers = parking.ask_all(asks, Duration::from_secs(60));
+                        assert_eq!(answers, (0..5).map(|i| Ok((round, i))).collect::<Vec<_>>());
+                    }
+                });
+            }
+        });
+        assert!(parking.lot().calls.is_empty());
+    }
+
     #[test]
     fn a_call_that_panics_is_not_taken_for_one_that_hangs() {
         let parking = Arc::new(Parking::default());

@@ -106,7 +106,7 @@ impl ReadHost for LiveHost {
     }
 
     fn ext4_errors(&self, mount: &Mount) -> Read<u64> {
-        self.ext4_errors.read(&self.root, mount)
+        self.ext4_errors.read(&self.root, &self.tables, mount)
     }
 
     fn write_trials(&self) -> Read<Vec<WriteTrial>> {

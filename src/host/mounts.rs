@@ -148,8 +148,8 @@ impl MountTables {
         self.edition.load(Ordering::SeqCst)
     }
 
-    /// Something was seen that does not fit the table: a filesystem that turns read-only after an error, or a directory above a mount that
-    /// is renamed, is no change of which the kernel tells.
+    /// Something was seen that does not fit the table: that a filesystem turns read-only after an error, or a directory above a mount is
+    /// renamed, is no change of which the kernel tells.
     pub(super) fn doubt(&self) {
         self.doubted.store(true, Ordering::SeqCst);
     }
@@ -245,7 +245,8 @@ fn parse_line(line: &[u8]) -> Option<Line> {
     let fs_type = String::from_utf8_lossy(&unescape(next()?)).into_owned();
     let source = HostPath::from_bytes(unescape(next()?));
     let super_options = next()?;
-    let read_only = |options: &[u8]| options.split(|b| *b == b',').any(|o| o == b"ro");
+    // After an error ext4 goes on saying `rw`, since 6.13 with its own word beside it.
+    let read_only = |options: &[u8]| options.split(|b| *b == b',').any(|o| o == b"ro" || o == b"emergency_ro");
     Some(Line {
         root: HostPath::from_bytes(root),
         path: HostPath::from_bytes(path),
@@ -372,7 +373,9 @@ mod tests {
         assert_eq!(folded[0].path, "/var/lib/data".into());
         assert_eq!(folded[0].also_at, ["/a".into(), "/x/hosts".into()]);
         assert!(!folded[0].read_only, "one read-only bind mount does not make the filesystem read-only");
-        assert!(mounts("2 0 8:1 / /d rw - ext4 /dev/sda1 ro,errors=remount-ro\n")[0].read_only);
+        for after_an_error in ["ro,errors=remount-ro", "rw,errors=remount-ro,emergency_ro"] {
+            assert!(mounts(&format!("2 0 8:1 / /d rw - ext4 /dev/sda1 {after_an_error}\n"))[0].read_only, "{after_an_error}");
+        }
     }
 
     #[test]

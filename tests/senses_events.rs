@@ -180,7 +180,7 @@ fn inside_the_container() {
     if !is_inside() {
         return;
     }
-    let ask = JournalAsk { units: vec!["talker*.service".into()], markers: vec!["number".into()] };
+    let ask = JournalAsk { units: vec!["talker.service".into()], markers: vec!["number".into()] };
     let (listening, happened) = listen(Listen { journal: ask, ..Listen::default() });
     until("no units", || listening.units().value().map(drop));
     the_table_is_that_of_systemd(&listening);
@@ -353,7 +353,7 @@ fn nothing_of_the_journal_is_missed(listening: &Listening) {
     service("talker", &format!("ExecStart=/bin/bash -c '{script}'\nStandardOutput=journal\nSyslogLevel=warning"));
     systemctl(&["start", "talker"]);
     let mut told: Vec<JournalEntry> = Vec::new();
-    let mut turns: Vec<Box<dyn FnOnce()>> = vec![
+    let mut turns: Vec<Box<dyn FnOnce() + Send>> = vec![
         Box::new(|| drop(output(Command::new("journalctl").arg("--rotate")))),
         Box::new(|| children(std::process::id(), "journalctl").into_iter().for_each(end)),
         Box::new(|| drop(systemctl(&["restart", "systemd-journald"]))),
@@ -361,26 +361,32 @@ fn nothing_of_the_journal_is_missed(listening: &Listening) {
         Box::new(|| end(systemctl(&["show", "-P", "MainPID", "systemd-journald"]).trim().parse().unwrap())),
     ];
     turns.reverse();
+    let mut turning: Vec<std::thread::JoinHandle<()>> = Vec::new();
     until("the last number is not told", || {
         if let Observed::Value { value, .. } = listening.journal() {
             told.extend(value.entries);
-            assert_eq!((value.dropped, value.gaps), (0, 0));
+            let last = told.last().map(|e| e.message.clone());
+            assert_eq!((value.dropped, value.gaps), (0, 0), "{} told, up to {last:?}, {} turns left", told.len(), turns.len());
         }
-        if told.len() > 200 * (6 - turns.len())
+        let still = turning.iter().any(|t| !t.is_finished());
+        if !still
+            && told.len() > 200 * (6 - turns.len())
             && let Some(turn) = turns.pop()
         {
-            turn();
+            // Beside us: a turn may take longer than the queue is long.
+            turning.push(std::thread::spawn(turn));
         }
         told.last().is_some_and(|e| e.message == format!("number {LAST}")).then_some(())
     });
     assert!(turns.is_empty(), "{} turns were not taken", turns.len());
+    turning.into_iter().for_each(|turn| turn.join().unwrap());
     let numbers: Vec<u32> = told.iter().map(|e| e.message.strip_prefix("number ").unwrap().parse().unwrap()).collect();
     let lost: Vec<u32> = (1..=LAST).filter(|n| !numbers.contains(n)).collect();
     println!("{} numbers, {} missing: {lost:?}", numbers.len(), lost.len());
     assert!(numbers.is_sorted_by(|a, b| a < b), "told twice, or out of order");
     assert_eq!(
-        lost,
-        [],
+        lost.len(),
+        0,
         "journald has them: {}",
         output(Command::new("journalctl").args(["-u", "talker", "-o", "cat", "-q"])).matches("number").count()
     );

@@ -133,13 +133,9 @@ impl JournalWatch {
             let went_on = self.cursor() != before;
             pause = if went_on { FIRST_RETRY } else { (pause * 2).min(LAST_RETRY) };
             failures = if went_on { 0 } else { failures.saturating_add(1) };
-            let mut state = self.state();
-            state.lost = Some(why);
-            if failures >= MOST_FAILURES && state.cursor.take().is_some() {
+            if self.state().ended(why, failures >= MOST_FAILURES) {
                 failures = 0;
-                state.totals.gaps = state.totals.gaps.saturating_add(1);
             }
-            drop(state);
             tokio::time::sleep(pause).await;
         }
     }
@@ -231,6 +227,14 @@ impl JournalAsk {
 }
 
 impl State {
+    /// Nothing is followed for now. `true`: the place from which it would have gone on was given up.
+    fn ended(&mut self, why: String, give_up: bool) -> bool {
+        self.lost = Some(why);
+        let gap = give_up && self.cursor.take().is_some();
+        self.totals.gaps = self.totals.gaps.saturating_add(gap.into());
+        gap
+    }
+
     /// Whether it was one to be told.
     fn hear(&mut self, ask: &JournalAsk, fields: &Fields) -> bool {
         if is_cursor(&fields.cursor) {

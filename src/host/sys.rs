@@ -2,9 +2,12 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// Takes a write lease on an open file. The kernel grants it only while no other open file description refers to the inode, in any
 /// namespace: nobody has it open, maps it, executes it or holds a lock on it. Whoever opens it afterwards waits until the descriptor
@@ -62,4 +65,13 @@ pub fn end_with_this_thread(command: &mut Command) {
     };
     // SAFETY: between fork and exec the closure makes two system calls and neither allocates nor locks; it holds one integer.
     unsafe { command.pre_exec(between) };
+}
+
+/// Lets the runtime that this is called on wait until there is something to read.
+///
+/// # Errors
+/// For what cannot be waited for, such as a regular file.
+pub fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: the descriptor is owned by what is made, which always gives the same one and takes it from the poller before it is closed.
+    Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
 }

@@ -245,8 +245,9 @@ pub struct KernelEvent {
     pub at_us: u64,
     /// What it is about: victim, device, filesystem.
     pub subject: String,
-    /// Of an out-of-memory kill.
+    /// Of an out-of-memory kill, and of a hung task.
     pub pid: Option<u32>,
+    /// Of an out-of-memory kill, where the kernel says it.
     pub cgroup: Option<HostPath>,
     /// The line itself, cut to a fixed length.
     pub text: String,

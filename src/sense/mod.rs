@@ -6,8 +6,10 @@
 //! [`Sample`]: crate::model::Sample
 
 mod filesystems;
+mod listening;
 mod sampler;
 
+pub use listening::{Happened, Listen, Listening};
 pub use sampler::Sampler;
 
 /// How pressure is watched, for `status` and metrics.

@@ -42,7 +42,7 @@ const LONGEST_CURSOR: usize = 512;
 /// special. With both empty nothing is followed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct JournalAsk {
-    /// Names or patterns, as `journalctl --unit` takes them.
+    /// Whole names. journalctl resolves a pattern once, at its start, and would miss units that come later.
     pub units: Vec<String>,
     pub markers: Vec<String>,
 }
@@ -92,13 +92,13 @@ struct State {
 impl JournalWatch {
     /// `after`: the cursor up to which everything is known, from a run before.
     pub fn new(root: impl Into<PathBuf>, ask: JournalAsk, after: Option<String>) -> Self {
-        let lost = if ask.is_empty() { "nothing is to be followed: no units and no markers configured" } else { "not begun yet" };
+        let lost = ask.unfit().unwrap_or_else(|| "not begun yet".to_owned());
         let state = State {
             queue: VecDeque::new(),
             totals: Journal::default(),
             cursor: after.filter(|c| is_cursor(c.as_bytes())),
             since_s: wall_s(),
-            lost: Some(lost.to_owned()),
+            lost: Some(lost),
         };
         Self { root: root.into(), ask, state: Mutex::new(state) }
     }
@@ -123,7 +123,7 @@ impl JournalWatch {
     /// Follows for ever; `told` is called when there is something to take. To be run on a thread that lives as long as the program:
     /// journalctl ends with the thread that started it.
     pub async fn follow(&self, told: impl Fn()) {
-        if self.ask.is_empty() {
+        if self.ask.unfit().is_some() {
             return;
         }
         let (mut pause, mut failures) = (FIRST_RETRY, 0_u32);
@@ -133,13 +133,9 @@ impl JournalWatch {
             let went_on = self.cursor() != before;
             pause = if went_on { FIRST_RETRY } else { (pause * 2).min(LAST_RETRY) };
             failures = if went_on { 0 } else { failures.saturating_add(1) };
-            let mut state = self.state();
-            state.lost = Some(why);
-            if failures >= MOST_FAILURES && state.cursor.take().is_some() {
+            if self.state().ended(why, failures >= MOST_FAILURES) {
                 failures = 0;
-                state.totals.gaps = state.totals.gaps.saturating_add(1);
             }
-            drop(state);
             tokio::time::sleep(pause).await;
         }
     }
@@ -215,8 +211,13 @@ impl JournalWatch {
 }
 
 impl JournalAsk {
-    fn is_empty(&self) -> bool {
-        self.units.is_empty() && self.markers.is_empty()
+    /// Why nothing can be followed.
+    fn unfit(&self) -> Option<String> {
+        if self.units.is_empty() && self.markers.is_empty() {
+            return Some("nothing is to be followed: no units and no markers configured".to_owned());
+        }
+        let pattern = self.units.iter().find(|unit| unit.is_empty() || unit.contains(['*', '?', '[']))?;
+        Some(format!("unit {pattern:?} is no whole name: name each unit that is to be followed"))
     }
 
     fn wants(&self, message: &[u8]) -> bool {
@@ -226,6 +227,14 @@ impl JournalAsk {
 }
 
 impl State {
+    /// Nothing is followed for now. `true`: the place from which it would have gone on was given up.
+    fn ended(&mut self, why: String, give_up: bool) -> bool {
+        self.lost = Some(why);
+        let gap = give_up && self.cursor.take().is_some();
+        self.totals.gaps = self.totals.gaps.saturating_add(gap.into());
+        gap
+    }
+
     /// Whether it was one to be told.
     fn hear(&mut self, ask: &JournalAsk, fields: &Fields) -> bool {
         if is_cursor(&fields.cursor) {
@@ -343,6 +352,16 @@ mod tests {
         assert_eq!((journal.entries.len(), journal.dropped, journal.told), (MOST_QUEUED, 7, MOST_QUEUED as u64 + 7));
         assert_eq!(watch.cursor().as_deref(), Some("s=1;i=2"));
         assert!(watch.take().unwrap_err().to_string().contains("not begun"));
+    }
+
+    #[test]
+    fn what_cannot_be_followed_says_why() {
+        let why = |units: &[&str]| {
+            let units = units.iter().map(ToString::to_string).collect();
+            JournalWatch::new("/", JournalAsk { units, markers: vec![] }, None).take().unwrap_err().to_string()
+        };
+        assert!(why(&[]).contains("no units and no markers"));
+        assert!(why(&["a.service", "b*.service"]).contains("b*.service"));
     }
 
     #[test]

@@ -8,8 +8,8 @@ use super::deadline::{Ask, Parking};
 use super::mounts::MountTables;
 use super::root::{HotFile, Root};
 use super::{Clock, HeldFiles, PrivilegedReads, Read, ReadError, ReadHost, Scan, ScanAsk, Writer};
-use super::{clock, compress, disks, ext4, node, pkg, procs, psi, scan, shutdown, tmpfiles, usage, view, writers};
-use crate::model::{Answer, BootId, DiskIo, FsUsage, HostPath, Mount, Now, Observed, Pressure, Query};
+use super::{clock, compress, disks, ext4, node, pkg, procs, psi, scan, shutdown, sweep, tmpfiles, usage, view, writers};
+use crate::model::{Answer, BootId, DiskIo, FsUsage, HostPath, Mount, Now, Observed, Pressure, Processes, Query};
 
 /// Reads a host through `/`, or through the directory where a container was given the host's `/`.
 pub struct LiveHost {
@@ -19,6 +19,7 @@ pub struct LiveHost {
     tables: MountTables,
     diskstats: HotFile,
     pressure: HotFile,
+    sweep: sweep::Sweep,
     privileged: Option<Arc<dyn PrivilegedReads>>,
     node_url: Option<String>,
 }
@@ -39,6 +40,7 @@ impl LiveHost {
             tables: MountTables::new(),
             diskstats: HotFile::new("/proc/diskstats"),
             pressure: HotFile::new("/proc/pressure/io"),
+            sweep: sweep::Sweep::new(),
             privileged,
             node_url,
         })
@@ -140,5 +142,9 @@ impl ReadHost for LiveHost {
             return Err(ReadError::NotHere { what: "DiskPressure".to_owned(), why: "no kubelet URL configured".to_owned() });
         };
         self.bounded("Node object", node::DEADLINE + Duration::from_secs(1), move |_| node::read_disk_pressure(&url))
+    }
+
+    fn processes(&self, top: usize) -> Read<Processes> {
+        self.sweep.read(&self.root, top)
     }
 }

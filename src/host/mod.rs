@@ -21,6 +21,7 @@ pub mod readiness;
 mod root;
 mod scan;
 mod shutdown;
+mod sweep;
 pub mod sys;
 mod tmpfiles;
 mod usage;
@@ -33,7 +34,7 @@ pub use peers::{in_group, random_u16, user_name};
 
 use std::time::Duration;
 
-use crate::model::{Answer, DiskIo, FsUsage, HostPath, Mount, Now, Observed, Pressure, Query};
+use crate::model::{Answer, DiskIo, FsUsage, HostPath, Mount, Now, Observed, Pressure, Processes, Query};
 pub use crate::model::{Candidates, DirUse, FamilyAsk, FileUse, HeldFile, HeldFiles, NotSeen, Scan, Writer};
 
 /// Why a read gave nothing. The text names the thing.
@@ -98,6 +99,10 @@ pub trait ReadHost: Clock {
     fn compress_ratio(&self, path: &HostPath) -> Read<f64>;
     /// The node's DiskPressure condition, where `node_url` points at its Node object.
     fn node_disk_pressure(&self) -> Read<bool>;
+    /// `stat` of every process there is, and the `top` hottest and `top` largest of them by name.
+    fn processes(&self, _top: usize) -> Read<Processes> {
+        Err(ReadError::NotHere { what: "processes".to_owned(), why: "not read by this host".to_owned() })
+    }
 }
 
 /// What to look for in one walk.

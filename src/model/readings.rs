@@ -136,7 +136,7 @@ pub struct Identity {
 pub struct Processes {
     pub count: u64,
     pub threads: u64,
-    /// By the kernel's letter, in a fixed order: `R S D Z T t W X x K W P I`, as far as met.
+    /// By the kernel's letter, in a fixed order: `R S D Z T t W X x K P I`, as far as met.
     pub states: Vec<(char, u64)>,
     /// `/proc/sys/kernel/pid_max` and `threads-max`.
     pub max_processes: u64,
@@ -145,6 +145,8 @@ pub struct Processes {
     pub top: Vec<ProcessUse>,
     /// Went away between being listed and being read: normal.
     pub vanished: u64,
+    /// Listed, but not ours to read, or not understood; not part of the figures above.
+    pub unreadable: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

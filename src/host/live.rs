@@ -8,8 +8,8 @@ use super::deadline::{Ask, Parking};
 use super::mounts::MountTables;
 use super::root::{HotFile, Root};
 use super::{Clock, HeldFiles, PrivilegedReads, Read, ReadError, ReadHost, Scan, ScanAsk, Writer};
-use super::{clock, compress, disks, ext4, node, pkg, procs, psi, scan, shutdown, sweep, tmpfiles, usage, view, writers};
-use crate::model::{Answer, BootId, DiskIo, FsUsage, HostPath, Mount, Now, Observed, Pressure, Processes, Query};
+use super::{cgroup, clock, compress, disks, ext4, node, pkg, procs, psi, scan, shutdown, sweep, tmpfiles, usage, view, writers};
+use crate::model::{Answer, BootId, Cgroups, DiskIo, FsUsage, HostPath, Mount, Now, Observed, Pressure, Processes, Query};
 
 /// Reads a host through `/`, or through the directory where a container was given the host's `/`.
 pub struct LiveHost {
@@ -20,6 +20,7 @@ pub struct LiveHost {
     diskstats: HotFile,
     pressure: HotFile,
     sweep: sweep::Sweep,
+    groups: cgroup::Groups,
     privileged: Option<Arc<dyn PrivilegedReads>>,
     node_url: Option<String>,
 }
@@ -41,6 +42,7 @@ impl LiveHost {
             diskstats: HotFile::new("/proc/diskstats"),
             pressure: HotFile::new("/proc/pressure/io"),
             sweep: sweep::Sweep::new(),
+            groups: cgroup::Groups::new(),
             privileged,
             node_url,
         })
@@ -146,5 +148,9 @@ impl ReadHost for LiveHost {
 
     fn processes(&self, top: usize) -> Read<Processes> {
         self.sweep.read(&self.root, top)
+    }
+
+    fn cgroups(&self, top: usize) -> Read<Cgroups> {
+        self.groups.read(&self.root, top)
     }
 }

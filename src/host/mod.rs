@@ -3,12 +3,14 @@
 //! `live` reads a host below a root handle (`--root /host` in a container, `/` else). Reading and parsing are two functions
 //! everywhere: `parse_*` takes bytes and is total. A read that can hang runs behind a deadline (`deadline.rs`).
 
+mod cgroup;
 mod clock;
 mod compress;
 pub(crate) mod deadline;
 mod disks;
 mod ext4;
 mod facts;
+mod largest;
 mod live;
 mod mounts;
 mod node;
@@ -102,6 +104,10 @@ pub trait ReadHost: Clock {
     /// `stat` of every process there is, and the `top` hottest and `top` largest of them by name.
     fn processes(&self, _top: usize) -> Read<Processes> {
         Err(ReadError::NotHere { what: "processes".to_owned(), why: "not read by this host".to_owned() })
+    }
+    /// Control groups: how many, and the `top` hottest and `top` largest of them.
+    fn cgroups(&self, _top: usize) -> Read<crate::model::Cgroups> {
+        Err(ReadError::NotHere { what: "cgroups".to_owned(), why: "not read by this host".to_owned() })
     }
 }
 

@@ -169,10 +169,15 @@ pub struct ProcessUse {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cgroups {
     pub version: CgroupVersion,
-    /// How many there are.
+    /// How many there are, the hierarchy's own root not counted.
     pub count: u64,
-    /// The largest by memory and the hottest by CPU; at most as many of each as were asked for.
+    /// The hottest by CPU since the sweep before, and the largest by memory: at most as many of each as were asked for. A group above others
+    /// holds the sum of them, so it is here only if it holds none or has a memory limit of its own.
     pub top: Vec<CgroupUse>,
+    /// Met and not looked at, with all below them: too many, too deep, or no time left.
+    pub cut: u64,
+    /// Of which a file could not be read or understood: that figure is missing.
+    pub unreadable: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,7 +4,6 @@
 //! What is kept from sweep to sweep is a row a process, the buffers, and the descriptors of the first few, so nothing is allocated for a
 //! process that is neither new nor shown.
 
-mod largest;
 mod line;
 
 use std::ffi::CStr;
@@ -16,8 +15,8 @@ use std::time::{Duration, Instant};
 use rustix::fs::{Mode, OFlags, RawDir, SeekFrom};
 use rustix::io::Errno;
 
-use self::largest::Largest;
 use self::line::{Line, parse_line};
+use super::largest::Largest;
 use super::root::{HotFile, Root, io_error, parse_number};
 use super::{Read, ReadError, clock};
 use crate::model::{HostPath, ProcessUse, Processes};

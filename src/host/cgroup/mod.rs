@@ -27,7 +27,7 @@ use crate::model::{CgroupUse, Cgroups, HostPath};
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Larger than any file that is read here: those of a group have some lines each.
 const FILE: usize = 4 << 10;
-/// Groups whose two files stay open: reading through a descriptor costs a quarter of opening, reading and closing.
+/// Groups whose two files stay open: reading through a descriptor costs a sixth of opening, reading and closing.
 const KEPT: usize = 64;
 /// Over less than this, a share of CPU time says nothing.
 const SHORTEST_S: f64 = 0.1;

@@ -13,10 +13,12 @@ use super::mounts::MountTables;
 use super::root::{Root, io_error};
 use super::usage::{self, Usages};
 use super::{Clock, HeldFiles, PrivilegedReads, Read, ReadError, ReadHost, Scan, ScanAsk, Writer};
-use super::{clock, compress, disks, identity, node, pkg, procs, scan, shutdown, timex, tmpfiles, view, write_trial, writers};
+use super::{
+    cgroup, clock, compress, disks, identity, node, pkg, procs, scan, shutdown, sweep, timex, tmpfiles, view, write_trial, writers,
+};
 use crate::model::{
-    Answer, BootId, ClockSync, Conntrack, Counter, CpuStat, DiskIo, FileHandles, FsUsage, HostPath, Identity, LoadAverage, Mount, NetIo,
-    Now, Observed, Pressure, Query, WriteTrial,
+    Answer, BootId, Cgroups, ClockSync, Conntrack, Counter, CpuStat, DiskIo, FileHandles, FsUsage, HostPath, Identity, LoadAverage, Mount,
+    NetIo, Now, Observed, Pressure, Processes, Query, WriteTrial,
 };
 
 /// Reads a host through `/`, or through the directory where a container was given the host's `/`.
@@ -28,6 +30,8 @@ pub struct LiveHost {
     usages: Usages,
     ext4_errors: Ext4Errors,
     files: HostFiles,
+    sweep: sweep::Sweep,
+    groups: cgroup::Groups,
     privileged: Option<Arc<dyn PrivilegedReads>>,
     node_url: Option<String>,
     own_folder: Option<(PathBuf, u64)>,
@@ -51,6 +55,8 @@ impl LiveHost {
             usages: Usages::default(),
             ext4_errors: Ext4Errors::default(),
             files,
+            sweep: sweep::Sweep::new(),
+            groups: cgroup::Groups::new(),
             privileged,
             node_url,
             own_folder: None,
@@ -227,5 +233,13 @@ impl ReadHost for LiveHost {
             return Err(ReadError::NotHere { what: "DiskPressure".to_owned(), why: "no kubelet URL configured".to_owned() });
         };
         self.bounded("Node object", node::DEADLINE + Duration::from_secs(1), move |_| node::read_disk_pressure(&url))
+    }
+
+    fn processes(&self, top: usize) -> Read<Processes> {
+        self.sweep.read(&self.root, top)
+    }
+
+    fn cgroups(&self, top: usize) -> Read<Cgroups> {
+        self.groups.read(&self.root, top)
     }
 }

@@ -5,6 +5,7 @@
 
 mod bench;
 pub(crate) mod bus;
+mod cgroup;
 mod clock;
 mod columns;
 mod compress;
@@ -19,6 +20,7 @@ mod hot;
 mod identity;
 mod journal;
 mod kmsg;
+mod largest;
 mod live;
 mod loadavg;
 mod meminfo;
@@ -35,6 +37,7 @@ mod root;
 mod scan;
 mod shutdown;
 mod stat;
+mod sweep;
 pub mod sys;
 mod timex;
 mod tmpfiles;
@@ -43,21 +46,23 @@ mod usage;
 mod view;
 mod vmstat;
 pub(crate) mod write_trial;
+mod wake;
 mod writers;
 
-pub use facts::{Cgroups, HostFacts, facts};
+pub use facts::{HostFacts, facts};
 pub use journal::{Journal, JournalAsk, JournalEntry, JournalWatch};
 pub use kmsg::KernelLogReader;
 pub use live::LiveHost;
 pub use peers::{in_group, random_u16, user_name};
 pub use units::UnitWatch;
+pub use wake::{Wake, Waker, Woken};
 
 use std::time::Duration;
 
 use self::hot::HotFile;
 use crate::model::{
-    Answer, ClockSync, Conntrack, Counter, CpuStat, DiskIo, FileHandles, FsUsage, HostPath, Identity, LoadAverage, Mount, NetIo, Now,
-    Observed, Pressure, Query, WriteTrial,
+    Answer, Cgroups, ClockSync, Conntrack, Counter, CpuStat, DiskIo, FileHandles, FsUsage, HostPath, Identity, LoadAverage, Mount, NetIo,
+    Now, Observed, Pressure, Processes, Query, WriteTrial,
 };
 pub use crate::model::{Candidates, DirUse, FamilyAsk, FileUse, HeldFile, HeldFiles, NotSeen, Scan, Writer};
 
@@ -163,6 +168,14 @@ pub trait ReadHost: Clock {
     }
     fn identity(&self) -> Read<Identity> {
         not_told("identity")
+    }
+    /// `stat` of every process there is, and the `top` hottest and `top` largest of them by name.
+    fn processes(&self, _top: usize) -> Read<Processes> {
+        not_told("processes")
+    }
+    /// Control groups: how many, and the `top` hottest and `top` largest of them.
+    fn cgroups(&self, _top: usize) -> Read<Cgroups> {
+        not_told("cgroups")
     }
 }
 

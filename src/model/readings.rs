@@ -136,7 +136,7 @@ pub struct Identity {
 pub struct Processes {
     pub count: u64,
     pub threads: u64,
-    /// By the kernel's letter, in a fixed order: `R S D Z T t W X x K W P I`, as far as met.
+    /// By the kernel's letter, in a fixed order: `R S D Z T t W X x K P I`, as far as met.
     pub states: Vec<(char, u64)>,
     /// `/proc/sys/kernel/pid_max` and `threads-max`.
     pub max_processes: u64,
@@ -145,6 +145,8 @@ pub struct Processes {
     pub top: Vec<ProcessUse>,
     /// Went away between being listed and being read: normal.
     pub vanished: u64,
+    /// Listed, but not ours to read, or not understood; not part of the figures above.
+    pub unreadable: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -167,10 +169,15 @@ pub struct ProcessUse {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cgroups {
     pub version: CgroupVersion,
-    /// How many there are.
+    /// How many there are, the hierarchy's own root not counted.
     pub count: u64,
-    /// The largest by memory and the hottest by CPU; at most as many of each as were asked for.
+    /// The hottest by CPU since the sweep before, and the largest by memory: at most as many of each as were asked for. A group above others
+    /// holds the sum of them, so it is here only if it holds none or has a memory limit of its own.
     pub top: Vec<CgroupUse>,
+    /// Met and not looked at, with all below them: too many, too deep, or no time left.
+    pub cut: u64,
+    /// Of which a file could not be read or understood: that figure is missing.
+    pub unreadable: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

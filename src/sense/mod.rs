@@ -1,18 +1,16 @@
-//! Looks at the host again and again: [`Sampler`] asks every source within its own deadline and puts together one [`Sample`].
+//! Looks at the host again and again: [`Sampler`] asks every source as often as it is worth and puts together one [`Sample`];
+//! [`Listening`] waits for what the host tells by itself.
 //!
-//! Pressure is polled here with every sample. Being woken by the kernel (PSI triggers) comes with the memory runbook; until then
-//! [`psi_mode`] says so.
+//! A pause between two samples ends early when the kernel says that tasks stall, or when something was told: whoever did it is still there then.
 //!
 //! [`Sample`]: crate::model::Sample
 
+mod budget;
 mod filesystems;
 mod listening;
 mod sampler;
+mod slow;
+mod source;
 
 pub use listening::{Happened, Listen, Listening};
-pub use sampler::Sampler;
-
-/// How pressure is watched, for `status` and metrics.
-pub const fn psi_mode() -> &'static str {
-    "polling"
-}
+pub use sampler::{Sampler, Want};

@@ -131,14 +131,8 @@ impl Sampler {
                 Source::Node | Source::Writes => {}
             }
         }
-        let mut sample = Sample {
-            at,
-            filesystems,
-            disks,
-            io_pressure,
-            node_disk_pressure: self.slow.node(now_s),
-            readings: self.aged_readings(now_s),
-        };
+        let mut sample =
+            Sample { at, filesystems, disks, io_pressure, node_disk_pressure: self.slow.node(now_s), readings: self.aged_readings(now_s) };
         self.take_over_trials(&mut sample, now_s);
         self.settle(now_s);
         self.sample_before = Some(sample.clone());

@@ -16,7 +16,8 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
 }
 
 async fn scrape(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], shared.metrics.render())
+    let format = metrics::Format::Text;
+    ([(header::CONTENT_TYPE, format.content_type())], shared.metrics.page().plain(format).clone())
 }
 
 /// Ready: a sample was taken within the last three intervals, and the record can be written.

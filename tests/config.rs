@@ -201,6 +201,12 @@ fn check_knows_which_file_it_is_by_name_or_by_content() {
     assert_eq!(config::check(&etc.put("actuator.toml.d/1.toml", "mode = \"act\"\n")).len(), 1);
     assert!(config::check(&etc.put("one.toml", "agent_user = \"x\"\n")).is_empty());
     assert!(config::check(&etc.put("other.toml", "mode = \"act\"\n")).is_empty());
+    let web = etc.put("web.yml", "basic_auth_users:\n  ann: hunter2\n");
+    let agent = etc.put("agent.toml", &format!("web_config_file = {web:?}\n"));
+    let shown = etc.shown(&config::check(&agent));
+    assert!(shown.starts_with("/etc/byteport/web.yml: ") && shown.contains("no bcrypt hash") && !shown.contains("hunter2"), "{shown}");
+    fs::remove_file(web).unwrap();
+    assert_eq!(config::check(&agent), [], "a copy is checked without the file that it names");
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub enum DriverError {
     Host(#[from] crate::host::ReadError),
     #[error("the record cannot be opened: {0}")]
     Record(#[from] crate::record::RecordError),
+    #[error("{0}")]
+    Web(String),
     #[error("{what}: {source}")]
     Io { what: String, source: std::io::Error },
 }
@@ -124,9 +126,10 @@ pub async fn run(config_path: &Path, root: &Path) -> Result<(), DriverError> {
         let what = what.to_owned();
         move |source| DriverError::Io { what, source }
     };
+    let web = config.web_config_file.as_deref().map(http::Web::open).transpose().map_err(DriverError::Web)?.map(Arc::new);
     let tcp = tokio::net::TcpListener::bind(config.listen).await.map_err(io(&format!("cannot listen on {}", config.listen)))?;
     let unix = local::bind(&config.socket).map_err(io(&format!("cannot listen on {}", config.socket.display())))?;
-    tokio::spawn(tasks::serve_http(tcp, http::router(shared.clone())));
+    tokio::spawn(http::serve(tcp, http::router(shared.clone(), web.clone()), web));
     tokio::spawn(local::serve(unix, shared.clone()));
 
     let mut samples = tasks::start_sampler(&shared);

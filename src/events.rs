@@ -161,13 +161,13 @@ fn count(entry: &Entry, runbook: &str, metrics: &Metrics) {
         Body::Refused { refusal, .. } | Body::UndoRefused { refusal, .. } => metrics.refused(refusal.reason),
         Body::Effect { effect, .. } => metrics.step(runbook, effect.state, effect.freed),
         Body::EffectUnknown { .. } => metrics.step_unknown(runbook),
+        Body::Verdict { verdict } => metrics.verified(&entry.at, verdict),
         Body::Closed { outcome, .. } => metrics.incident_closed(runbook, *outcome),
         Body::Signals { .. }
         | Body::Evidence { .. }
         | Body::Decision { .. }
         | Body::Intent { .. }
         | Body::AfterStep { .. }
-        | Body::Verdict { .. }
         | Body::Escalated { .. }
         | Body::Undone { .. }
         | Body::Note { .. } => {}

@@ -80,7 +80,7 @@ fn five_mistakes_in_two_files_are_five_problems() {
    |
  3 | zebra = 1
    | ^^^^^
- = known are: mode, allow, state_dir, socket, actuator_socket, listen, sample_interval, node_url, log_level, maintenance
+ = known are: mode, allow, state_dir, socket, actuator_socket, listen, web_config_file, node_metrics, sample_interval, node_url, log_level, maintenance
 /etc/byteport/agent.toml.d/50-site.toml:1:10: \"agent.sock\" is no absolute path of a file or folder: begin with / and end with its name
    |
  1 | socket = \"agent.sock\"
@@ -201,6 +201,12 @@ fn check_knows_which_file_it_is_by_name_or_by_content() {
     assert_eq!(config::check(&etc.put("actuator.toml.d/1.toml", "mode = \"act\"\n")).len(), 1);
     assert!(config::check(&etc.put("one.toml", "agent_user = \"x\"\n")).is_empty());
     assert!(config::check(&etc.put("other.toml", "mode = \"act\"\n")).is_empty());
+    let web = etc.put("web.yml", "basic_auth_users:\n  ann: hunter2\n");
+    let agent = etc.put("agent.toml", &format!("web_config_file = {web:?}\n"));
+    let shown = etc.shown(&config::check(&agent));
+    assert!(shown.starts_with("/etc/byteport/web.yml: ") && shown.contains("no bcrypt hash") && !shown.contains("hunter2"), "{shown}");
+    fs::remove_file(web).unwrap();
+    assert_eq!(config::check(&agent), [], "a copy is checked without the file that it names");
 }
 
 #[test]
@@ -250,11 +256,11 @@ fn the_shipped_examples_hold_every_key_at_its_default() {
     let (empty, full) = (etc.put("empty/agent.toml", ""), etc.put("full/agent.toml", &uncommented("agent.toml")));
     let (empty, full) = (config::load_agent(&empty, &unset).unwrap(), config::load_agent(&full, &unset).unwrap());
     assert_eq!(empty.config, full.config);
-    every_key_is_written(&full.effective(), &["node_url", "maintenance"]);
+    every_key_is_written(&full.effective(), &["web_config_file", "node_url", "maintenance"]);
     let defaultless = fs::read_to_string(shipped.join("agent.toml")).unwrap();
     let examples: String = defaultless.lines().filter_map(|l| l.strip_prefix("#: ")).map(|l| format!("{l}\n")).collect();
     let examples = config::load_agent(&etc.put("examples/agent.toml", &examples), &unset).unwrap().config;
-    assert!(examples.node_url.is_some() && examples.maintenance.len() == 2);
+    assert!(examples.node_url.is_some() && examples.web_config_file.is_some() && examples.maintenance.len() == 2);
 
     if support::is_root() {
         fs::set_permissions(etc.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();

@@ -262,7 +262,7 @@ fn metrics_and_health_are_served_and_the_configuration_is_reloaded() {
     site.wait("readiness", Duration::from_secs(60), |site| get(site.port, "/readyz").starts_with("HTTP/1.0 200"));
     assert!(get(site.port, "/healthz").starts_with("HTTP/1.0 200"));
     let metrics = get(site.port, "/metrics");
-    assert!(metrics.contains("application/openmetrics-text"), "{metrics}");
+    assert!(metrics.contains("content-type: text/plain; version=0.0.4"), "{metrics}");
     let mine = format!("mountpoint=\"{}\"", site.mount.display());
     assert!(metrics.lines().any(|l| l.starts_with("node_filesystem_size_bytes{") && l.contains(&mine)), "{metrics}");
     assert!(metrics.contains("byteport_refusals_total{reason=\"cooldown\"} 0"), "counters are there before they count");

@@ -18,7 +18,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("byteport-agent: {e:#}");
-            let usage = matches!(e.downcast_ref(), Some(DriverError::Config(_)));
+            let usage = matches!(e.downcast_ref(), Some(DriverError::Config(_) | DriverError::Web(_)));
             ExitCode::from(if usage { 64 } else { 2 })
         }
     }

@@ -25,6 +25,10 @@ pub struct Agent {
     pub actuator_socket: PathBuf,
     /// Where /metrics, /healthz and /readyz are.
     pub listen: SocketAddr,
+    /// TLS, users and headers of that listener, in node_exporter's `web.config.file` format; none: plain HTTP for everybody.
+    pub web_config_file: Option<PathBuf>,
+    /// Whether /metrics has `node_*` beside our own: not where a node_exporter runs as well.
+    pub node_metrics: bool,
     pub sample_interval: Seconds,
     /// The Node object, where a kubelet or a proxy serves it.
     pub node_url: Option<String>,
@@ -91,6 +95,8 @@ pub(super) fn build(sources: &[layers::Source], env: &dyn Fn(&str) -> Option<Str
         socket: path(raw.socket, "/run/byteport/agent.sock"),
         actuator_socket: path(raw.actuator_socket, super::actuator::SOCKET),
         listen: raw.listen.map_or(SocketAddr::from(([127, 0, 0, 1], 9634)), |l| l.0),
+        web_config_file: raw.web_config_file.map(|p| p.0),
+        node_metrics: raw.node_metrics.unwrap_or(true),
         sample_interval: raw.sample_interval.map_or(Seconds(5.0), |i| i.0),
         node_url: raw.node_url.map(|u| u.0),
         log_level: raw.log_level.unwrap_or(LogLevel::Info).as_str(),
@@ -125,6 +131,8 @@ impl Meaning for Agent {
             Applied::new("socket", text(&self.socket)),
             Applied::new("actuator_socket", text(&self.actuator_socket)),
             Applied::new("listen", text(&self.listen)),
+            Applied::new("web_config_file", self.web_config_file.as_ref().map_or_else(|| "none".into(), text)),
+            Applied::new("node_metrics", text(&self.node_metrics)),
             Applied::new("sample_interval", text(&self.sample_interval)),
             Applied::new("node_url", self.node_url.as_ref().map_or_else(|| "none".into(), text)),
             Applied::new("log_level", text(&self.log_level)),
@@ -147,7 +155,9 @@ impl Meaning for Agent {
         keep("state_dir", self.state_dir != old.state_dir);
         keep("socket", self.socket != old.socket);
         keep("listen", self.listen != old.listen);
+        keep("web_config_file", self.web_config_file != old.web_config_file);
         (self.state_dir, self.socket, self.listen) = (old.state_dir.clone(), old.socket.clone(), old.listen);
+        self.web_config_file.clone_from(&old.web_config_file);
         kept
     }
 

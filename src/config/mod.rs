@@ -3,6 +3,7 @@
 //! A file is `agent.toml` or `actuator.toml` plus the drop-ins `NAME.d/*.toml` beside it, in the order of their names: a
 //! later file wins key by key, lists are replaced whole. [`layers`] reads them, [`findings`] walks each one until nothing
 //! wrong is left in it, [`agent`] and [`actuator`] give the result its meaning, [`effective`] shows it with its reasons.
+//! [`web`] is a file of its own, in another program's format.
 
 mod actuator;
 mod agent;
@@ -16,6 +17,7 @@ mod problem;
 mod raw;
 mod sections;
 mod watch;
+mod web;
 
 pub use actuator::{Actuator, load_actuator};
 pub use agent::{Agent, load_agent};
@@ -24,3 +26,4 @@ pub use effective::Loaded;
 pub use maintenance::Window;
 pub use problem::Problem;
 pub use watch::Watch;
+pub use web::{ClientAuth, PasswordHash, TlsVersion, Web, WebTls};

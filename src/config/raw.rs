@@ -19,6 +19,8 @@ pub(super) struct RawAgent {
     pub(super) socket: Option<AbsolutePath>,
     pub(super) actuator_socket: Option<AbsolutePath>,
     pub(super) listen: Option<Listen>,
+    pub(super) web_config_file: Option<AbsolutePath>,
+    pub(super) node_metrics: Option<bool>,
     pub(super) sample_interval: Option<Interval>,
     pub(super) node_url: Option<HttpUrl>,
     pub(super) log_level: Option<LogLevel>,

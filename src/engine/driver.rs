@@ -15,7 +15,9 @@ use super::shared::{Shared, lock};
 use super::{http, local, recovery, tasks};
 use crate::act::client::Client;
 use crate::detect::Detector;
+use crate::guard;
 use crate::host::{Clock, LiveHost, ReadHost};
+use crate::metrics::{Format, Own, SourceState};
 use crate::model::{IncidentId, Now, RunbookId, Sample, Subject};
 use crate::record::Store;
 use crate::route::{Routed, Router};
@@ -32,6 +34,8 @@ pub enum DriverError {
     Host(#[from] crate::host::ReadError),
     #[error("the record cannot be opened: {0}")]
     Record(#[from] crate::record::RecordError),
+    #[error("{0}")]
+    Web(String),
     #[error("{what}: {source}")]
     Io { what: String, source: std::io::Error },
 }
@@ -49,8 +53,31 @@ pub fn once(config_path: &Path, root: &Path) -> Result<String, DriverError> {
     let mut sampler = Sampler::new(host);
     let sample = sampler.sample();
     let metrics = crate::metrics::Metrics::new(env!("CARGO_PKG_VERSION"));
-    metrics.sample(&sample, &[], &sampler.stuck());
-    Ok(metrics.render())
+    let own = Own {
+        raised: &[],
+        sources: &sources(&sampler.stuck()),
+        stretch: 1.0,
+        cooldowns: 0,
+        psi_mode: crate::sense::psi_mode(),
+        state_bytes: 0,
+        kernel_log: sample.readings.kernel_log.value(),
+    };
+    metrics.sample(&sample, &own, loaded.config.node_metrics);
+    Ok(String::from_utf8_lossy(metrics.page().plain(Format::Text)).into_owned())
+}
+
+/// What is known of the sources.
+fn sources(stuck: &BTreeMap<String, f64>) -> Vec<SourceState> {
+    let state = |(name, for_s): (&String, &f64)| SourceState {
+        name: name.clone().into(),
+        collectors: &[],
+        interval_s: None,
+        duration_s: None,
+        success: false,
+        age_s: None,
+        stuck_s: Some(*for_s),
+    };
+    stuck.iter().map(state).collect()
 }
 
 /// A person accepts that what was done before is not known any more: caps and cooldowns begin anew.
@@ -100,9 +127,10 @@ pub async fn run(config_path: &Path, root: &Path) -> Result<(), DriverError> {
         let what = what.to_owned();
         move |source| DriverError::Io { what, source }
     };
+    let web = config.web_config_file.as_deref().map(http::Web::open).transpose().map_err(DriverError::Web)?.map(Arc::new);
     let tcp = tokio::net::TcpListener::bind(config.listen).await.map_err(io(&format!("cannot listen on {}", config.listen)))?;
     let unix = local::bind(&config.socket).map_err(io(&format!("cannot listen on {}", config.socket.display())))?;
-    tokio::spawn(tasks::serve_http(tcp, http::router(shared.clone())));
+    tokio::spawn(http::serve(tcp, http::router(shared.clone(), web.clone()), web));
     tokio::spawn(local::serve(unix, shared.clone()));
 
     let mut samples = tasks::start_sampler(&shared);
@@ -179,13 +207,25 @@ impl Driver {
         let changes = self.detector.update(conditions, &now);
         let raised: Vec<_> = self.detector.raised().cloned().collect();
         let mut routed = self.router.route(changes, &sample);
+        let (state_bytes, past) = {
+            let store = lock(&self.shared.store);
+            (store.state_bytes(), store.past_acts())
+        };
         {
             let mut seen = lock(&self.shared.seen);
-            self.shared.metrics.sample(&sample, &raised, &seen.stuck);
+            let own = Own {
+                raised: &raised,
+                sources: &sources(&seen.stuck),
+                stretch: 1.0,
+                cooldowns: guard::cooling(&past, |runbook| self.shared.policy(runbook).limits.cooldown, &now),
+                psi_mode: crate::sense::psi_mode(),
+                state_bytes,
+                kernel_log: sample.readings.kernel_log.value(),
+            };
+            self.shared.metrics.sample(&sample, &own, self.shared.config().node_metrics);
             seen.sample = Some(sample);
             seen.raised = raised;
         }
-        self.shared.metrics.record_bytes(lock(&self.shared.store).state_bytes());
         if self.shared.take_look_again() || now.proven_since(&self.looked_again).0 >= LOOK_AGAIN.as_secs_f64() {
             self.looked_again = now.clone();
             routed.extend(self.router.afresh());

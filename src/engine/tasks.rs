@@ -1,4 +1,4 @@
-//! What runs beside the driver: the sampler's thread, each episode's task, the listeners.
+//! What runs beside the driver: the sampler's thread, each episode's task, systemd.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -44,12 +44,6 @@ pub(super) fn start_sampler(shared: &Arc<Shared>) -> mpsc::Receiver<Sample> {
         tracing::error!("the sampler's thread cannot be started: {e}");
     }
     receiver
-}
-
-pub(super) async fn serve_http(listener: tokio::net::TcpListener, router: axum::Router) {
-    if let Err(e) = axum::serve(listener, router).await {
-        tracing::error!("the metrics listener ended: {e}");
-    }
 }
 
 /// Tells systemd, where there is one.

@@ -42,6 +42,18 @@ pub fn cooldown_left<'a>(
         .max_by(|a, b| a.0.0.total_cmp(&b.0.0))
 }
 
+/// Subjects that an act of a runbook keeps from being acted on again, each counted once a runbook.
+pub fn cooling(past: &[PastAct], cooldown: impl Fn(&RunbookId) -> Seconds, now: &Now) -> u64 {
+    let mut cooling: Vec<&PastAct> = Vec::new();
+    for act in past {
+        let known = || cooling.iter().any(|c| c.runbook == act.runbook && same(&c.subject, &act.subject));
+        if now.proven_since(&act.at).0 < cooldown(&act.runbook).0 && !known() {
+            cooling.push(act);
+        }
+    }
+    cooling.len() as u64
+}
+
 fn same(a: &Subject, b: &Subject) -> bool {
     match (a, b) {
         (Subject::Filesystem { mount: m1, device: d1 }, Subject::Filesystem { mount: m2, device: d2 }) => m1 == m2 || d1 == d2,

@@ -9,5 +9,5 @@ mod limits;
 pub mod never;
 
 pub use admit::{Admitted, Asked, Circumstances, Holds, Mode, Policy, admit, load};
-pub use ledger::{PastAct, cooldown_left, spent};
+pub use ledger::{PastAct, cooldown_left, cooling, spent};
 pub use limits::Limits;

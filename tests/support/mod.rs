@@ -1,11 +1,13 @@
 //! What tests need of a real host: loop devices and booted containers. Everything made here is taken away when dropped.
 #![allow(dead_code, reason = "every test binary uses its own part of this")]
 
+pub mod agent;
 pub mod hang_fuse;
 pub mod healing;
 pub mod loops;
 pub mod namespaces;
 pub mod nspawn;
+pub mod readings;
 
 use std::process::Command;
 

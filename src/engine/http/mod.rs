@@ -1,0 +1,68 @@
+//! The one TCP listener: /metrics, /healthz, /readyz. Reads only what is in memory; nothing here can hang on the host.
+//!
+//! [`listener`] takes connections, [`web`] says who may ask and how, [`negotiation`] in which form.
+
+mod listener;
+mod negotiation;
+mod patience;
+mod tls;
+mod users;
+mod web;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+pub(super) use listener::serve;
+pub(super) use web::Web;
+
+use super::shared::{Shared, lock};
+use crate::metrics::Encoding;
+
+pub(super) fn router(shared: Arc<Shared>, web: Option<Arc<Web>>) -> Router {
+    let router = Router::new()
+        .route("/metrics", get(scrape))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .with_state(shared);
+    match web {
+        Some(web) => router.layer(from_fn_with_state(web, web::guard)),
+        None => router,
+    }
+}
+
+async fn scrape(State(shared): State<Arc<Shared>>, asked: HeaderMap) -> Response {
+    let vary = (header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
+    let Some(encoding) = negotiation::encoding(&asked) else {
+        return (StatusCode::NOT_ACCEPTABLE, [vary], "This page is had as identity, gzip or zstd.\n").into_response();
+    };
+    let format = negotiation::format(&asked);
+    let kind = (header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+    let mut response = ([kind, vary], shared.metrics.page().get(format, encoding)).into_response();
+    if encoding != Encoding::Identity {
+        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding.as_str()));
+    }
+    response
+}
+
+/// Ready: a sample was taken within the last three intervals, and the record can be written.
+async fn ready(State(shared): State<Arc<Shared>>) -> (StatusCode, String) {
+    let now = shared.host.now();
+    let age = lock(&shared.seen).sample.as_ref().and_then(|s| now.steady_since(&s.at));
+    let limit = shared.config().sample_interval.0 * 3.0;
+    let mut why = Vec::new();
+    match age {
+        Some(age) if age <= limit => {}
+        Some(age) => why.push(format!("the newest sample is {age:.0} s old")),
+        None => why.push("no sample yet".to_owned()),
+    }
+    if let Some(record) = lock(&shared.store).health().why() {
+        why.push(format!("record: {record}"));
+    }
+    if why.is_empty() { (StatusCode::OK, "ready\n".into()) } else { (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", why.join("\n"))) }
+}

@@ -1,0 +1,385 @@
+//! `/metrics` beside the real node_exporter and promtool, and as a scraper meets it: over HTTP, over TLS, and in bad company.
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use byteport::metrics::{Format, Metrics, Own, SourceState};
+use byteport::model::{
+    BootId, ClockSync, KernelEventKind, KernelLog, Now, Observed, Sample, Severity, Signal, Subject, UnitState, Units, Verdict,
+};
+use support::agent::{Agent, Running, ask, exchange, free_port, wait};
+use support::readings;
+
+/// What a text holds: of each family its type, and of each series its labels, empty ones left out, and its value.
+#[derive(Debug, Default)]
+struct Families {
+    kinds: BTreeMap<String, String>,
+    series: BTreeMap<String, BTreeMap<BTreeMap<String, String>, f64>>,
+}
+
+impl Families {
+    fn of(text: &str) -> Self {
+        let mut families = Self::default();
+        for line in text.lines() {
+            if let Some(rest) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = rest.split_once(' ').expect("a type");
+                assert!(families.kinds.insert(name.into(), kind.into()).is_none(), "{name} is there twice");
+            } else if !line.starts_with('#') {
+                let (series, value) = line.rsplit_once(' ').expect("a value");
+                let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
+                let value = value.parse().unwrap_or_else(|e| panic!("{line}: {e}"));
+                let old = families.series.entry(name.into()).or_default().insert(labels_of(labels), value);
+                assert_eq!(old, None, "{line} is there twice");
+            }
+        }
+        families
+    }
+
+    fn names(&self) -> BTreeSet<&String> {
+        self.kinds.keys().collect()
+    }
+}
+
+fn labels_of(mut rest: &str) -> BTreeMap<String, String> {
+    let mut labels = BTreeMap::new();
+    while let Some((name, after)) = rest.split_once("=\"") {
+        let (mut value, mut chars) = (String::new(), after.char_indices());
+        let end = loop {
+            match chars.next().expect("a closing quote") {
+                (at, '"') => break at + 1,
+                (_, '\\') => value.push(match chars.next().expect("an escape").1 {
+                    'n' => '\n',
+                    other => other,
+                }),
+                (_, other) => value.push(other),
+            }
+        };
+        if !value.is_empty() {
+            labels.insert(name.trim_start_matches(',').to_owned(), value);
+        }
+        rest = &after[end..];
+    }
+    labels
+}
+
+fn own<'a>(sources: &'a [SourceState], raised: &'a [Signal], kernel_log: Option<&'a KernelLog>) -> Own<'a> {
+    Own { raised, sources, stretch: 1.5, cooldowns: 2, psi_mode: "triggers", state_bytes: 4096, kernel_log }
+}
+
+fn rendered(sample: &Sample) -> String {
+    let metrics = Metrics::new("0");
+    metrics.sample(sample, &own(&[], &[], None), true);
+    String::from_utf8(metrics.page().plain(Format::Text).to_vec()).expect("text")
+}
+
+/// The real thing, with the collectors and the filters of today's version whatever Debian made of them.
+fn node_exporter() -> Option<String> {
+    if !support::on_path("prometheus-node-exporter") {
+        support::missing("prometheus-node-exporter is not installed");
+        return None;
+    }
+    let port = free_port();
+    let child = Command::new("prometheus-node-exporter")
+        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+        .args(["--collector.processes", "--collector.netdev.device-exclude=^$"])
+        .arg("--collector.diskstats.device-exclude=^(z?ram|loop|fd|(h|s|v|xv)d[a-z]|nvme\\d+n\\d+p)\\d+$")
+        .arg("--collector.filesystem.mount-points-exclude=^/(dev|proc|run/credentials/.+|sys|var/lib/docker/.+|var/lib/containers/storage/.+)($|/)")
+        .arg("--collector.filesystem.fs-types-exclude=^(autofs|binfmt_misc|bpf|cgroup2?|configfs|debugfs|devpts|devtmpfs|fusectl|hugetlbfs|iso9660|mqueue|nsfs|overlay|proc|procfs|pstore|rpc_pipefs|securityfs|selinuxfs|squashfs|erofs|sysfs|tracefs)$")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("node_exporter starts");
+    let _running = Running(child);
+    wait("node_exporter", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    let (head, _) = ask(port, "/metrics", "");
+    assert!(head.contains(" 200 "), "{head}");
+    // The first answer came late, while it still looked around.
+    Some(String::from_utf8(ask(port, "/metrics", "Accept-Encoding: identity\r\n").1).expect("text")).map(|text| unchunked(&text))
+}
+
+/// Without the sizes of a chunked answer, which stand on lines of their own.
+fn unchunked(text: &str) -> String {
+    let mut rest = text;
+    let mut whole = String::new();
+    while let Some((size, after)) = rest.split_once("\r\n") {
+        let Ok(size) = usize::from_str_radix(size, 16) else { return text.to_owned() };
+        whole.push_str(&after[..size]);
+        rest = after[size..].trim_start_matches("\r\n");
+    }
+    whole
+}
+
+/// What stands still as long as nobody changes the host.
+fn stands_still(name: &str) -> bool {
+    const NAMES: [&str; 14] = [
+        "node_boot_time_seconds",
+        "node_disk_info",
+        "node_filefd_maximum",
+        "node_filesystem_device_error",
+        "node_filesystem_readonly",
+        "node_filesystem_size_bytes",
+        "node_memory_Hugepagesize_bytes",
+        "node_memory_MemTotal_bytes",
+        "node_memory_SwapTotal_bytes",
+        "node_nf_conntrack_entries_limit",
+        "node_os_info",
+        "node_processes_max_processes",
+        "node_processes_max_threads",
+        "node_uname_info",
+    ];
+    NAMES.contains(&name)
+}
+
+#[test]
+fn what_node_exporter_measures_too_has_its_names_types_labels_and_values() {
+    let before = readings::sample();
+    let Some(theirs) = node_exporter() else { return };
+    let after = readings::sample();
+    let (before, theirs, after) = (Families::of(&rendered(&before)), Families::of(&theirs), Families::of(&rendered(&after)));
+    let both: BTreeSet<_> = before.names().intersection(&theirs.names()).map(|n| (*n).clone()).collect();
+    assert!(both.len() > 110, "{} families of both: {both:?}", both.len());
+    let ours_alone: Vec<_> = before.names().difference(&theirs.names()).filter(|n| n.starts_with("node_")).map(|n| n.as_str()).collect();
+    assert_eq!(ours_alone, ["node_filesystem_mount_info"], "names that this node_exporter does not have");
+    let (mut exact, mut bracketed) = (0, 0);
+    for name in &both {
+        let kind = &theirs.kinds[name];
+        assert_eq!(&before.kinds[name], kind, "{name}");
+        // Whatever came or went in between is no difference; the letters of states do all the time.
+        if name == "node_processes_state" {
+            continue;
+        }
+        let (old, real, new) = (&before.series[name], &theirs.series[name], &after.series[name]);
+        for labels in old.keys().filter(|l| new.contains_key(*l)) {
+            assert!(real.contains_key(labels), "{name}{labels:?} is not node_exporter's: {:?}", real.keys());
+        }
+        for (labels, value) in real {
+            let (Some(low), Some(high)) = (old.get(labels), new.get(labels)) else {
+                // A filesystem that is mounted twice has one series here.
+                let came = old.contains_key(labels) != new.contains_key(labels);
+                assert!(came || name.starts_with("node_filesystem_"), "{name}{labels:?} is missing");
+                continue;
+            };
+            if stands_still(name) {
+                assert_eq!((value, value), (low, high), "{name}{labels:?}");
+                exact += 1;
+            } else if kind == "counter" || kind == "untyped" {
+                assert!((low..=high).contains(&value), "{name}{labels:?}: {low} <= {value} <= {high}");
+                bracketed += 1;
+            }
+        }
+    }
+    assert!(exact >= 12 && bracketed >= 60, "{exact} values equal, {bracketed} counters between two readings");
+}
+
+fn promtool(text: &[u8]) -> Option<()> {
+    if !support::on_path("promtool") {
+        support::missing("promtool (Debian: prometheus) is not installed");
+        return None;
+    }
+    let mut child = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool");
+    child.stdin.take().expect("stdin").write_all(text).expect("written");
+    let out = child.wait_with_output().expect("ended");
+    let said = String::from_utf8([out.stdout, out.stderr].concat()).expect("text");
+    // Names of fields as the kernel writes them are the one thing that node_exporter does against the rules, and so the contract.
+    let contract = |line: &str| line.starts_with("node_memory_") && line.ends_with("'camelCase'");
+    let faults: Vec<&str> = said.lines().filter(|l| !l.is_empty() && !contract(l)).collect();
+    // It ends with 3 when it found a matter of style, with 1 when it could not read the text at all.
+    assert!(faults.is_empty() && matches!(out.status.code(), Some(0 | 3)), "{}\n{said}", out.status);
+    Some(())
+}
+
+/// Every family there is, with values that are hard to write.
+fn everything() -> (Sample, Vec<SourceState>, Vec<Signal>, KernelLog) {
+    let mut sample = readings::sample();
+    let unit = |name: &str, active: &str| UnitState {
+        name: name.into(),
+        active: active.into(),
+        kind: "simple".into(),
+        restarts: Some(2),
+        ..UnitState::default()
+    };
+    let units = vec![unit("a@\"b\\x2d\".service", "failed"), unit("a@\"b\\x2d\".service", "active"), unit("b.timer", "active")];
+    sample.readings.units = Observed::fresh(Units { system_state: "degraded".into(), units, newly_failed: Vec::new() });
+    let clock = ClockSync { synchronised: true, offset_s: -1.5e-7, max_error_s: 16.0, estimated_error_s: 0.0 };
+    sample.readings.clock = Observed::fresh(clock);
+    let source = SourceState {
+        name: "stat".into(),
+        collectors: &["cpu", "stat"],
+        interval_s: Some(5.0),
+        duration_s: Some(0.000_123),
+        success: true,
+        age_s: Some(0.0),
+        stuck_s: None,
+    };
+    let stuck = SourceState { name: "mount /a \"b\"\n".into(), collectors: &[], success: false, stuck_s: Some(3.25), ..source.clone() };
+    let raised = Signal {
+        kind: byteport::model::SignalKind::new("disk_usage_high"),
+        subject: Subject::Filesystem { mount: "/srv".into(), device: 1 },
+        severity: Severity::Critical,
+        since: sample.at.clone(),
+        detail: String::new(),
+    };
+    let counts = KernelEventKind::ALL.map(|kind| (kind, 0)).into();
+    (sample, vec![source, stuck], vec![raised.clone(), raised], KernelLog { lines: 7, dropped: 1, counts, recent: Vec::new() })
+}
+
+#[test]
+fn promtool_has_nothing_to_say() {
+    let (sample, sources, raised, log) = everything();
+    let metrics = Metrics::new("1.2.3-\"x\"");
+    metrics.verified(&sample.at, &Verdict::Resolved { why: "it is".into() });
+    metrics.sample(&sample, &own(&sources, &raised, Some(&log)), true);
+    let page = metrics.page();
+    if promtool(page.plain(Format::Text)).is_none() {
+        return;
+    }
+    let families = Families::of(std::str::from_utf8(page.plain(Format::Text)).expect("text"));
+    for line in ["byteport_source_age_seconds", "node_systemd_unit_state", "node_scrape_collector_success", "byteport_last_verify_verdict"]
+    {
+        assert!(families.kinds.contains_key(line), "{line}");
+    }
+    let dropped = &families.series["byteport_series_dropped_total"][&labels_of("reason=\"duplicate\"")];
+    assert!(*dropped >= 7.0, "a unit and a signal that were there twice: {dropped}");
+}
+
+#[test]
+fn own_counters_are_there_before_they_count() {
+    let metrics = Metrics::new("1");
+    let text = String::from_utf8(metrics.page().plain(Format::Text).to_vec()).expect("text");
+    let families = Families::of(&text);
+    for name in ["incidents_opened", "incidents_closed", "steps", "freed_bytes", "refusals", "samples", "series_dropped"] {
+        let series = &families.series[&format!("byteport_{name}_total")];
+        assert!(!series.is_empty() && series.values().all(|v| *v == 0.0), "{name}: {series:?}");
+    }
+    let at = Now { wall: "2026-11-24T06:00:00.25Z".parse().expect("a time"), boot: BootId("b".into()), uptime_s: 1.0 };
+    metrics.refused(byteport::model::RefusalReason::Cooldown);
+    metrics.step("disk", byteport::model::EffectState::Partial, byteport::model::Bytes(512));
+    metrics.verified(&at, &Verdict::NotResolved { why: "no".into() });
+    metrics.sample(&readings::sample(), &own(&[], &[], None), false);
+    let text = String::from_utf8(metrics.page().plain(Format::Text).to_vec()).expect("text");
+    for line in [
+        "byteport_refusals_total{reason=\"cooldown\"} 1",
+        "byteport_steps_total{outcome=\"partial\",runbook=\"disk\"} 1",
+        "byteport_freed_bytes_total{runbook=\"disk\"} 512",
+        "byteport_last_verify_timestamp_seconds 1795500000.250",
+        "byteport_last_verify_verdict{verdict=\"not_resolved\"} 1",
+        "byteport_last_verify_verdict{verdict=\"resolved\"} 0",
+        "byteport_budget_stretch_ratio 1.5",
+        "byteport_cooldowns_active 2",
+        "byteport_psi_mode{mode=\"triggers\"} 1",
+        "byteport_signals{signal=\"disk_usage_high\",state=\"critical\"} 0",
+        "byteport_samples_total 1",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line} is not in:\n{text}");
+    }
+    assert!(!text.contains("\nnode_") && !text.contains("byteport_kernel_events"), "what was not asked for or not read is not there");
+}
+
+#[test]
+fn a_scraper_gets_the_form_that_it_asks_for() {
+    let agent = Agent::plain("");
+    let (head, text) = ask(agent.port, "/metrics", "");
+    assert!(
+        head.contains("content-type: text/plain; version=0.0.4; charset=utf-8") && head.contains("vary: accept, accept-encoding"),
+        "{head}"
+    );
+    assert!(!head.contains("content-encoding"), "{head}");
+    let text = String::from_utf8(text).expect("text");
+    assert!(text.contains("node_filesystem_size_bytes{") && text.contains("byteport_refusals_total{reason=\"cooldown\"} 0"), "{text}");
+    if promtool(text.as_bytes()).is_none() {
+        eprintln!("its page was not judged");
+    }
+    let (head, openmetrics) = ask(agent.port, "/metrics", "Accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n");
+    assert!(head.contains("content-type: application/openmetrics-text; version=1.0.0"), "{head}");
+    let openmetrics = String::from_utf8(openmetrics).expect("text");
+    assert!(openmetrics.ends_with("# EOF\n") && openmetrics.contains("\n# TYPE byteport_refusals counter\n"), "{openmetrics}");
+    let (head, packed) = ask(agent.port, "/metrics", "Accept-Encoding: gzip\r\n");
+    assert!(head.contains("content-encoding: gzip"), "{head}");
+    let mut unpacked = String::new();
+    flate2::read::GzDecoder::new(&packed[..]).read_to_string(&mut unpacked).expect("gzip");
+    assert_eq!(Families::of(&unpacked).names(), Families::of(&text).names());
+    let (head, packed) = ask(agent.port, "/metrics", "Accept-Encoding: gzip, zstd\r\n");
+    assert!(head.contains("content-encoding: zstd"), "{head}");
+    let unpacked = String::from_utf8(zstd::decode_all(&packed[..]).expect("zstd")).expect("text");
+    assert_eq!(Families::of(&unpacked).names(), Families::of(&text).names());
+    let (head, _) = ask(agent.port, "/metrics", "Accept-Encoding: gzip;q=0\r\n");
+    assert!(head.contains(" 200 ") && !head.contains("content-encoding"), "{head}");
+    assert!(ask(agent.port, "/metrics", "Accept-Encoding: identity;q=0\r\n").0.contains(" 406 "));
+}
+
+#[test]
+fn node_metrics_can_be_switched_off_while_it_runs() {
+    let agent = Agent::plain("node_metrics = false\n");
+    let page = || String::from_utf8(ask(agent.port, "/metrics", "").1).expect("text");
+    assert!(!page().contains("\nnode_") && page().contains("byteport_build_info"));
+    let path = agent.dir.path().join("agent.toml");
+    let text = std::fs::read_to_string(&path).expect("agent.toml").replace("node_metrics = false", "node_metrics = true");
+    std::fs::write(path, text).expect("agent.toml");
+    wait("node_*", || page().contains("node_filesystem_size_bytes{"));
+}
+
+#[test]
+fn two_hundred_scrapers_and_a_very_slow_one_are_all_served() {
+    let agent = Agent::plain("");
+    let port = agent.port;
+    // One who never asks to the end, one who reads a byte a second with next to no buffer, one who has gone away in the middle.
+    let mut mute = TcpStream::connect(("127.0.0.1", port)).expect("connected");
+    mute.write_all(b"GET /metrics HT").expect("half a request");
+    let slow = slow_reader(port);
+    drop(TcpStream::connect(("127.0.0.1", port)).expect("connected").write_all(b"GET /metrics HTTP/1.1\r\n"));
+    let scrapers: Vec<_> = (0..200)
+        .map(|_| {
+            std::thread::spawn(move || {
+                let mut socket = TcpStream::connect(("127.0.0.1", port)).expect("connected");
+                socket.set_read_timeout(Some(Duration::from_secs(60))).expect("a limit");
+                let (head, body) = exchange(&mut socket, "/metrics", "");
+                assert!(head.contains(" 200 "), "{head}");
+                Families::of(std::str::from_utf8(&body).expect("text")).kinds.len()
+            })
+        })
+        .collect();
+    let counts: BTreeSet<usize> = scrapers.into_iter().map(|s| s.join().expect("served")).collect();
+    assert!(counts.iter().all(|c| *c > 20), "{counts:?}");
+    // Samples go on being taken, and the slow one is still served at its own pace.
+    let samples =
+        |text: &[u8]| Families::of(std::str::from_utf8(text).expect("text")).series["byteport_samples_total"].values().copied().next();
+    let first = samples(&ask(port, "/metrics", "").1);
+    wait("another sample", || samples(&ask(port, "/metrics", "").1) > first);
+    drop(slow);
+    mute.write_all(b"TP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n").expect("the other half");
+    let mut answer = String::new();
+    mute.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+/// A scraper with a tiny window, reading a byte a second until it is dropped.
+fn slow_reader(port: u16) -> std::sync::mpsc::Sender<()> {
+    use rustix::net::{AddressFamily, SocketType, connect, socket, sockopt};
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    sockopt::set_socket_recv_buffer_size(&socket, 1).expect("a small one");
+    connect(&socket, &SocketAddr::from(([127, 0, 0, 1], port))).expect("connected");
+    let mut stream = TcpStream::from(socket);
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n").expect("asked");
+    let (sender, ended) = std::sync::mpsc::channel::<()>();
+    std::thread::spawn(move || {
+        for _ in 0..600 {
+            let mut byte = [0];
+            assert_eq!(stream.read(&mut byte).expect("a byte"), 1);
+            if ended.recv_timeout(Duration::from_secs(1)) != Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                return;
+            }
+        }
+    });
+    sender
+}

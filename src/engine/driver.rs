@@ -181,7 +181,7 @@ impl Driver {
         {
             let mut seen = lock(&self.shared.seen);
             self.shared.metrics.sample(&sample, &raised, &seen.stuck);
-            seen.sample = Some(sample);
+            seen.take(sample);
             seen.raised = raised;
         }
         self.shared.metrics.record_bytes(lock(&self.shared.store).state_bytes());

@@ -88,3 +88,37 @@ fn watch_signals() -> io::Result<Arc<AtomicBool>> {
     })?;
     Ok(must_end)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    const ON_PURPOSE: &str = "BYTEPORT_TESTS_PANIC_ON_PURPOSE";
+
+    /// Run by the test below, in a terminal of its own; else it does nothing.
+    #[test]
+    fn panics_while_it_draws() {
+        if std::env::var_os(ON_PURPOSE).is_none() {
+            return;
+        }
+        let mut out = io::stdout();
+        let mut screen = Screen::enter(&mut out).unwrap();
+        drop(screen.draw(|_| panic!("on purpose")));
+    }
+
+    #[test]
+    fn a_panic_gives_the_terminal_back_and_is_read_there() {
+        let me = std::env::current_exe().unwrap();
+        // With one thread the test runs where the program would: on the thread that holds the screen.
+        let run = format!("{} --exact cli::top::screen::tests::panics_while_it_draws --nocapture; stty -a", me.display());
+        let out = Command::new("script").args(["-qec", &run, "/dev/null"]).env(ON_PURPOSE, "1").output().unwrap();
+        let text = String::from_utf8_lossy(&out.stdout);
+        let at = |what: &str| text.find(what).unwrap_or_else(|| panic!("no {what:?} in {text:?}"));
+        assert!(at("\x1b[?1049h") < at("\x1b[?1049l"), "{text:?}");
+        assert!(at("\x1b[?1049l") < at("on purpose"), "the message is on the screen that stays: {text:?}");
+        let after = &text[at("speed")..];
+        assert!(after.contains(" icanon") && after.contains(" echo "), "{after:?}");
+    }
+}

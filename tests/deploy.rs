@@ -1,6 +1,5 @@
 //! What `deploy/` ships: rules that fire and clear, examples that load, a dashboard and alerts that name only series that exist.
 
-#[allow(dead_code, reason = "every test binary uses its own part of this")]
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -155,6 +155,7 @@ mod tests {
     use super::*;
     use crate::model::is_unprintable;
     use crate::report::top_made_up::{troubled, unknown};
+    use crate::report::{self, Paint};
     use crate::wire::local::Top;
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
@@ -198,6 +199,20 @@ mod tests {
         let mut view = View::new(&troubled(), true);
         (view.help, view.paused, view.trouble) = (true, true, Some("cannot reach the agent".into()));
         expect("80x24-help.txt", &frame(&mut view, 80, 24).0);
+    }
+
+    #[test]
+    fn the_plain_text_reads_as_committed() {
+        expect("once.txt", &report::top(&troubled(), Paint::Plain));
+        expect("unknown.txt", &report::top(&unknown(), Paint::Plain));
+    }
+
+    /// JSON is for programs: what it says is promised.
+    #[test]
+    fn the_json_comes_back_as_it_was_committed() {
+        let json = serde_json::to_string_pretty(&troubled()).unwrap() + "\n";
+        expect("top.json", &json);
+        assert_eq!(serde_json::from_str::<Top>(&json).unwrap(), troubled());
     }
 
     /// No size breaks it, and no name reaches the terminal as it is.

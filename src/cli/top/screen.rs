@@ -111,7 +111,6 @@ mod tests {
     #[test]
     fn a_panic_gives_the_terminal_back_and_is_read_there() {
         let me = std::env::current_exe().unwrap();
-        // With one thread the test runs where the program would: on the thread that holds the screen.
         let run = format!("{} --exact cli::top::screen::tests::panics_while_it_draws --nocapture; stty -a", me.display());
         let out = Command::new("script").args(["-qec", &run, "/dev/null"]).env(ON_PURPOSE, "1").output().unwrap();
         let text = String::from_utf8_lossy(&out.stdout);

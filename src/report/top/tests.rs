@@ -1,37 +1,12 @@
-//! Sentences, figures and order, by table; the whole text against `fixtures/top/`.
+//! Sentences, figures and order, by table. The whole text and every frame are compared in `cli/top/draw.rs`.
 
-use super::made_up::{HOSTILE, filesystem, process, troubled, unknown};
+use super::made_up::{HOSTILE, filesystem, process, troubled};
 use super::*;
 use crate::model::{FsKind, Seconds, is_unprintable};
 use crate::report::paint::Tone;
 
-fn expect(file: &str, actual: &str) {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/top").join(file);
-    if std::env::var_os("UPDATE_EXPECT").is_some() {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, actual).unwrap();
-    }
-    let expected = std::fs::read_to_string(&path).unwrap_or_default();
-    let differs = expected.lines().zip(actual.lines()).find(|(e, a)| e != a);
-    assert!(expected == actual, "{file} differs: {differs:?}; UPDATE_EXPECT=1 writes it anew");
-}
-
 fn names(section: &Section) -> Vec<&str> {
     section.rows.iter().map(|row| row[0].text.as_str()).collect()
-}
-
-#[test]
-fn a_moment_reads_as_committed() {
-    expect("once.txt", &top(&troubled(), Paint::Plain));
-    expect("unknown.txt", &top(&unknown(), Paint::Plain));
-}
-
-/// JSON is for programs: what it says is promised.
-#[test]
-fn the_json_comes_back_as_it_was_committed() {
-    let json = serde_json::to_string_pretty(&troubled()).unwrap() + "\n";
-    expect("top.json", &json);
-    assert_eq!(serde_json::from_str::<Top>(&json).unwrap(), troubled());
 }
 
 #[test]

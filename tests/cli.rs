@@ -17,8 +17,22 @@ use byteport::model::*;
 use byteport::record::Store;
 use run::{Ran, ctl, expect};
 
-const VERBS: [&str; 13] =
-    ["status", "doctor", "incidents", "explain", "plan", "bundle", "replay", "undo", "pause", "resume", "check", "catalog", "config"];
+const VERBS: [&str; 14] = [
+    "status",
+    "top",
+    "doctor",
+    "incidents",
+    "explain",
+    "plan",
+    "bundle",
+    "replay",
+    "undo",
+    "pause",
+    "resume",
+    "check",
+    "catalog",
+    "config",
+];
 
 #[test]
 fn every_help_reads_as_committed() {

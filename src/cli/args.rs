@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -16,6 +17,8 @@ const VERSION: &str = match option_env!("BYTEPORT_VERSION") {
 };
 
 const EXIT_CODES: &str = "Exit codes: 0 all is well, 1 there are findings, 2 it could not be done, 64 wrong arguments.";
+
+const KEYS: &str = "Keys: 1-5 or Tab choose what to look at, arrows or j and k scroll, p pauses, ? helps, q ends.";
 
 /// Ask BytePort what it sees, what it would do, what it did, and why
 #[derive(Debug, Parser)]
@@ -38,6 +41,9 @@ pub struct Ctl {
 pub enum Verb {
     /// What the agent sees now: filesystems, signals, incidents, pauses, and whether it may act
     Status,
+    /// Live view of what the agent sees: pressure, filesystems, units, processes, cgroups and signals
+    #[command(after_help = KEYS)]
+    Top(Top),
     /// Whether this host is ready for BytePort, and what to do about each finding
     Doctor(Doctor),
     /// List incidents, or show one
@@ -62,6 +68,16 @@ pub enum Verb {
     Catalog(Catalog),
     /// The agent's configuration
     Config(Config),
+}
+
+#[derive(Debug, Args)]
+pub struct Top {
+    /// Print one frame as plain text and exit; implied by --json
+    #[arg(long)]
+    pub once: bool,
+    /// Time between two looks (500ms, 2s, 1m)
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = interval)]
+    pub interval: Duration,
 }
 
 #[derive(Debug, Args)]
@@ -223,5 +239,22 @@ fn seconds(text: &str) -> Result<u64, String> {
         Some(0) => Err("a pause of no time is none; to end one, use `byteportctl resume`".into()),
         Some(s) if s <= 366 * 86_400 => Ok(s),
         _ => Err("more than a year: leave --for out to pause until `byteportctl resume`".into()),
+    }
+}
+
+/// `2`, `2s`, `500ms`, `1m`.
+fn interval(text: &str) -> Result<Duration, String> {
+    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let factor = match unit {
+        "ms" => Some(1),
+        "" | "s" => Some(1000),
+        "m" | "min" => Some(60_000),
+        _ => None,
+    };
+    let ms = factor.zip(digits.parse::<u64>().ok()).and_then(|(factor, count)| count.checked_mul(factor));
+    match ms {
+        None => Err("write a number with ms, s or m: 500ms, 2s, 1m".into()),
+        Some(ms) if (200..=3_600_000).contains(&ms) => Ok(Duration::from_millis(ms)),
+        Some(_) => Err("between 200ms and 60m".into()),
     }
 }

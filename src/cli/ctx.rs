@@ -20,9 +20,16 @@ pub enum Done {
     Findings,
 }
 
+/// What was typed does not fit where it was typed: exit code 64.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Misused(pub &'static str);
+
 pub struct Ctx<'a> {
     pub out: &'a mut dyn Write,
     pub paint: Paint,
+    /// Somebody sits there: stdin and stdout are a terminal.
+    pub interactive: bool,
     pub json: bool,
     pub socket: PathBuf,
     /// Read the record here instead of asking the agent.

@@ -21,6 +21,7 @@ pub mod replay;
 mod start;
 mod state_dir;
 mod status;
+mod top;
 mod undo;
 
 pub use ctx::{Ctx, Done, Loaded};

@@ -8,8 +8,8 @@ use anyhow::Result;
 use clap::Parser as _;
 
 use super::args::{Ctl, DEFAULT_SOCKET, Verb};
-use super::ctx::{Ctx, Done};
-use super::{bundle, catalog, check, config, doctor, explain, incidents, pause, plan, replay, status, undo};
+use super::ctx::{Ctx, Done, Misused};
+use super::{bundle, catalog, check, config, doctor, explain, incidents, pause, plan, replay, status, top, undo};
 use crate::report::{Paint, clean};
 
 const FINDINGS: u8 = 1;
@@ -22,6 +22,8 @@ pub struct Streams<'a> {
     pub err: &'a mut dyn Write,
     /// stdout is a terminal and nobody said NO_COLOR.
     pub colour: bool,
+    /// stdin and stdout are a terminal.
+    pub interactive: bool,
     /// stderr is a terminal.
     pub watched: bool,
     /// `BYTEPORT_SOCKET`.
@@ -40,6 +42,7 @@ pub fn start(argv: impl IntoIterator<Item = OsString>, to: Streams<'_>) -> u8 {
     let mut ctx = Ctx {
         out: to.out,
         paint: if to.colour { Paint::Ansi } else { Paint::Plain },
+        interactive: to.interactive,
         json: args.json,
         socket: args.socket.or(to.socket).unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET)),
         state_dir: args.state_dir,
@@ -54,7 +57,7 @@ pub fn start(argv: impl IntoIterator<Item = OsString>, to: Streams<'_>) -> u8 {
         Err(e) => {
             // Nobody is left to tell when stderr is gone as well.
             let _ = writeln!(to.err, "byteportctl: {}", clean(&format!("{e:#}")));
-            ERROR
+            if e.is::<Misused>() { USAGE } else { ERROR }
         }
     }
 }
@@ -62,6 +65,7 @@ pub fn start(argv: impl IntoIterator<Item = OsString>, to: Streams<'_>) -> u8 {
 fn run(verb: &Verb, ctx: &mut Ctx<'_>) -> Result<Done> {
     match verb {
         Verb::Status => status::run(ctx),
+        Verb::Top(args) => top::run(args, ctx),
         Verb::Doctor(args) => doctor::run(args, ctx),
         Verb::Incidents(args) => incidents::run(args, ctx),
         Verb::Explain(args) => explain::run(args, ctx),

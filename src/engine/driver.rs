@@ -223,7 +223,7 @@ impl Driver {
                 kernel_log: sample.readings.kernel_log.value(),
             };
             self.shared.metrics.sample(&sample, &own, self.shared.config().node_metrics);
-            seen.sample = Some(sample);
+            seen.take(sample);
             seen.raised = raised;
         }
         if self.shared.take_look_again() || now.proven_since(&self.looked_again).0 >= LOOK_AGAIN.as_secs_f64() {

@@ -15,8 +15,8 @@ use tokio::net::UnixListener;
 use tokio::net::unix::UCred;
 
 use super::shared::{Shared, lock};
-use super::views;
-use crate::wire::local::{ConfigView, Incident, Pause, PlanAnswer, PlanAsk, Problem, Resume, Status, UndoAnswer, UndoAsk};
+use super::{top, views};
+use crate::wire::local::{ConfigView, Incident, Pause, PlanAnswer, PlanAsk, Problem, Resume, Status, Top, UndoAnswer, UndoAsk};
 
 /// Who is on the other end.
 #[derive(Debug, Clone)]
@@ -52,6 +52,7 @@ pub(super) fn bind(path: &Path) -> io::Result<UnixListener> {
 pub(super) async fn serve(listener: UnixListener, shared: Arc<Shared>) -> io::Result<()> {
     let router = Router::new()
         .route("/v1/status", get(status))
+        .route("/v1/top", get(newest))
         .route("/v1/incidents", get(incidents))
         .route("/v1/incidents/{id}", get(incident))
         .route("/v1/config", get(config))
@@ -96,6 +97,10 @@ fn may_change(peer: &Peer, what: &str) -> Result<String, Failure> {
 
 async fn status(State(shared): State<Arc<Shared>>) -> Answer<Status> {
     blocking(move || Ok(views::status(&shared))).await
+}
+
+async fn newest(State(shared): State<Arc<Shared>>) -> Answer<Top> {
+    blocking(move || Ok(top::top(&shared))).await
 }
 
 async fn incidents(State(shared): State<Arc<Shared>>) -> Answer<Vec<crate::model::IncidentSummary>> {

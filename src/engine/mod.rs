@@ -11,6 +11,7 @@ mod local;
 mod recovery;
 mod shared;
 mod tasks;
+mod top;
 mod views;
 
 pub use driver::{DriverError, once, run, trust_new_record};

@@ -11,7 +11,7 @@ use crate::events;
 use crate::guard::{Holds, Mode, Policy};
 use crate::host::ReadHost;
 use crate::metrics::Metrics;
-use crate::model::{Body, Entry, IncidentId, Now, Observed, Refusal, RefusalReason, RunbookId, Sample, Signal, Subject};
+use crate::model::{Body, CpuStat, Entry, IncidentId, Now, Observed, Refusal, RefusalReason, RunbookId, Sample, Signal, Subject};
 use crate::record::Store;
 use crate::runbooks;
 use crate::wire::actuator::Hello;
@@ -40,6 +40,8 @@ pub(super) struct Shared {
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub sample: Option<Sample>,
+    /// The CPU counters before those of `sample`: shares need two readings.
+    pub cpu_before: Option<CpuStat>,
     pub raised: Vec<Signal>,
     pub stuck: BTreeMap<String, f64>,
 }
@@ -49,6 +51,17 @@ pub(super) struct Seen {
 struct Turn {
     holder: Option<IncidentId>,
     critical: Vec<IncidentId>,
+}
+
+impl Seen {
+    /// Takes the newest sample over. CPU counters that were not read anew are no second reading.
+    pub fn take(&mut self, sample: Sample) {
+        let before = self.sample.take().and_then(|s| s.readings.cpu.value().cloned());
+        if before.is_some() && before.as_ref() != sample.readings.cpu.value() {
+            self.cpu_before = before;
+        }
+        self.sample = Some(sample);
+    }
 }
 
 /// A lock whose holder panicked still guards plain data that is whole after every statement.

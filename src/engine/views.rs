@@ -2,9 +2,11 @@
 
 use super::shared::{Shared, lock};
 use crate::act::client::UndoResult;
+use crate::config::Agent;
 use crate::guard::{self, Asked, Circumstances, Mode};
 use crate::model::{Body, EffectState, IncidentId, Observed, Refusal, RefusalReason, Subject, Undo};
 use crate::runbooks::{self, Depth, FocusedAsk};
+use crate::wire::actuator::Hello;
 use crate::wire::local::{Incident, PlanAnswer, PlanAsk, Problem, Status, UndoAnswer};
 
 fn problem(error: impl Into<String>, hint: Option<&str>) -> Problem {
@@ -15,25 +17,14 @@ pub(super) fn status(shared: &Shared) -> Status {
     let actuator = shared.ask_hello();
     let config = shared.config();
     let now = shared.host.now();
-    let acting = config.policies.values().any(|p| p.mode == Mode::Act);
-    let why_observe = match (acting, &actuator) {
-        (false, _) if config.dry_run => Some("BYTEPORT_DRY_RUN is set".to_owned()),
-        (false, _) => Some("mode is observe in the agent's configuration".to_owned()),
-        (true, Observed::Unavailable { why }) => Some(format!("the actuator is not there: {why}")),
-        (true, Observed::Value { value, .. }) if value.dry_run => Some("BYTEPORT_DRY_RUN is set for the actuator".to_owned()),
-        (true, Observed::Value { value, .. }) if value.runbooks.is_empty() => Some("the actuator's policy allows no runbook".to_owned()),
-        (true, Observed::Value { value, .. }) if value.mounts.is_empty() => {
-            Some("no mount has opted in in the actuator's policy".to_owned())
-        }
-        (true, Observed::Value { .. }) => None,
-    };
+    let why_observe = why_observe(&config, &actuator);
     let seen = lock(&shared.seen);
     let store = lock(&shared.store);
     Status {
         version: env!("CARGO_PKG_VERSION").into(),
-        host: crate::host::facts().hostname.unwrap_or_else(|| "unknown".into()),
+        host: host_name(),
         running_s: now.steady_since(&shared.started).unwrap_or(0.0),
-        mode: if why_observe.is_none() { "act" } else { "observe" }.into(),
+        mode: mode(why_observe.as_deref()).into(),
         why_observe,
         dry_run: config.dry_run,
         filesystems: match &seen.sample {
@@ -49,6 +40,30 @@ pub(super) fn status(shared: &Shared) -> Status {
         psi_mode: crate::sense::psi_mode().to_owned(),
         refused_config: lock(&shared.refused_config).clone(),
         now,
+    }
+}
+
+pub(super) fn host_name() -> String {
+    crate::host::facts().hostname.unwrap_or_else(|| "unknown".into())
+}
+
+pub(super) const fn mode(why_observe: Option<&str>) -> &'static str {
+    if why_observe.is_none() { "act" } else { "observe" }
+}
+
+/// What keeps the agent from acting, whatever it finds.
+pub(super) fn why_observe(config: &Agent, actuator: &Observed<Hello>) -> Option<String> {
+    let acting = config.policies.values().any(|p| p.mode == Mode::Act);
+    match (acting, actuator) {
+        (false, _) if config.dry_run => Some("BYTEPORT_DRY_RUN is set".to_owned()),
+        (false, _) => Some("mode is observe in the agent's configuration".to_owned()),
+        (true, Observed::Unavailable { why }) => Some(format!("the actuator is not there: {why}")),
+        (true, Observed::Value { value, .. }) if value.dry_run => Some("BYTEPORT_DRY_RUN is set for the actuator".to_owned()),
+        (true, Observed::Value { value, .. }) if value.runbooks.is_empty() => Some("the actuator's policy allows no runbook".to_owned()),
+        (true, Observed::Value { value, .. }) if value.mounts.is_empty() => {
+            Some("no mount has opted in in the actuator's policy".to_owned())
+        }
+        (true, Observed::Value { .. }) => None,
     }
 }
 

@@ -20,6 +20,7 @@ mod status;
 mod steps;
 mod story;
 mod table;
+mod top;
 mod undo;
 
 pub use catalog::{CatalogEntry, Term, catalog};
@@ -29,10 +30,14 @@ pub use escalation::escalation;
 pub use explain::explain;
 pub use human::clean;
 pub use incidents::incidents;
-pub use paint::Paint;
+pub use paint::{Paint, Tone};
 pub use plan::plan;
 pub use postmortem::{Postmortem, Source};
 pub use replay::{Compared, replay};
 pub use status::{pauses, status};
 pub use story::Story;
+pub use table::Cell;
+#[cfg(test)]
+pub(crate) use top::made_up as top_made_up;
+pub use top::{Board, Column, Pane, Section, board, top};
 pub use undo::undo;

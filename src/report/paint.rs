@@ -7,8 +7,9 @@ pub enum Paint {
     Ansi,
 }
 
+/// What colour would say. It never says more than the text beside it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Tone {
+pub enum Tone {
     #[default]
     Plain,
     Strong,

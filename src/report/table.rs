@@ -9,11 +9,13 @@ pub(super) struct Table {
     rows: Vec<Vec<Cell>>,
 }
 
-#[derive(Debug)]
-pub(super) struct Cell {
-    text: String,
-    tone: Tone,
-    right: bool,
+/// Clean text for one place of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cell {
+    pub text: String,
+    pub tone: Tone,
+    /// A figure: to the right of its column.
+    pub right: bool,
 }
 
 /// Text to the left, already clean.

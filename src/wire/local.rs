@@ -3,6 +3,7 @@
 //! | method, path | body | answer |
 //! | --- | --- | --- |
 //! | GET `/v1/status` | | [`Status`] |
+//! | GET `/v1/top` | | [`Top`] |
 //! | GET `/v1/incidents` | | `[IncidentSummary]`, newest first |
 //! | GET `/v1/incidents/{id}` | | [`Incident`]; `id` may be `last` or a unique prefix |
 //! | GET `/v1/config` | | [`ConfigView`] |
@@ -19,7 +20,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Diagnosis, Effect, Entry, FsSample, IncidentId, IncidentSummary, IntentId, Now, Observed, Plan, Recorded, Refusal, RunbookId, Signal,
+    Cgroups, Diagnosis, Effect, Entry, FsSample, IncidentId, IncidentSummary, IntentId, LoadAverage, Now, Observed, Percent, Plan,
+    Pressure, Processes, Recorded, Refusal, RunbookId, Seconds, Signal, UnitState,
 };
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,6 +47,75 @@ pub struct Status {
     pub psi_mode: String,
     /// The last configuration that was refused, if it still is on disk.
     pub refused_config: Option<String>,
+}
+
+/// What `byteportctl top` shows: the newest sample, and what follows from it and from those before.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Top {
+    pub version: String,
+    pub host: String,
+    pub now: Now,
+    /// When the newest sample was taken; `Unavailable` before the first.
+    pub sampled: Observed<Now>,
+    /// As in [`Status`].
+    pub mode: String,
+    pub why_observe: Option<String>,
+    pub signals: Vec<Signal>,
+    pub open_incidents: Observed<Vec<IncidentSummary>>,
+    /// Samplers and mounts that have not answered: name and seconds.
+    pub stuck: BTreeMap<String, f64>,
+    pub load: Observed<LoadAverage>,
+    pub cpu: Observed<CpuUse>,
+    pub memory: Observed<MemoryUse>,
+    pub cpu_pressure: Observed<Pressure>,
+    pub io_pressure: Observed<Pressure>,
+    pub memory_pressure: Observed<Pressure>,
+    pub filesystems: Observed<Vec<TopFilesystem>>,
+    pub units: Observed<TopUnits>,
+    pub processes: Observed<Processes>,
+    pub cgroups: Observed<Cgroups>,
+}
+
+/// Shares of all CPUs' time between the last two readings.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct CpuUse {
+    /// How many are online.
+    pub cpus: u64,
+    /// Neither idle nor waiting for io.
+    pub busy: Percent,
+    pub iowait: Percent,
+    pub steal: Percent,
+    pub running: u64,
+    pub blocked: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryUse {
+    pub total: u64,
+    /// What can be had without swapping, as the kernel estimates it.
+    pub available: u64,
+    /// 0 where there is no swap.
+    pub swap_total: u64,
+    pub swap_free: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TopFilesystem {
+    pub sample: FsSample,
+    /// Over the last half hour, negative while it empties; `None` while too little of it was seen.
+    pub bytes_per_s: Option<f64>,
+    /// At that rate, until nobody but root can write; `None` while it does not grow.
+    pub full_in: Option<Seconds>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopUnits {
+    pub system_state: String,
+    /// All units that are loaded.
+    pub count: u64,
+    pub failed: u64,
+    /// Those that failed, were restarted or are changing their state, in this order; at most a fixed number of them.
+    pub listed: Vec<UnitState>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,0 +1,193 @@
+//! Moments that never were: one of a host in trouble with names chosen by somebody hostile, one of which nothing is known.
+
+use std::collections::BTreeMap;
+
+use crate::model::*;
+use crate::wire::local::{CpuUse, MemoryUse, Top, TopFilesystem, TopUnits};
+
+const GIB: u64 = 1 << 30;
+/// Clears the screen, breaks the line, is no UTF-8, writes backwards.
+pub const HOSTILE: &[u8] = b"a\x1b[2J\nb\xff\xe2\x80\xae\xc2\x9b31m";
+
+fn at(s: f64) -> Now {
+    let start: jiff::Timestamp = "2026-11-21T21:55:06Z".parse().unwrap();
+    let wall = start + jiff::SignedDuration::from_millis((s * 1000.0) as i64);
+    Now { wall, boot: BootId("a".into()), uptime_s: 300_000.0 + s }
+}
+
+fn text() -> String {
+    String::from_utf8_lossy(HOSTILE).into_owned()
+}
+
+pub fn filesystem(path: &[u8], kind: FsKind, used: Option<u64>) -> TopFilesystem {
+    let usage = |used| FsUsage { total: 100 * GIB, free: (100 - used) * GIB, available: (98 - used) * GIB, inodes: 1000, inodes_free: 400 };
+    TopFilesystem {
+        sample: FsSample {
+            mount: Mount {
+                path: HostPath::from_bytes(path),
+                device: 1,
+                source: "/dev/vdb".into(),
+                fs_type: "ext4".into(),
+                kind,
+                read_only: false,
+                also_at: vec![],
+            },
+            usage: used.map_or_else(|| Observed::unavailable("statvfs: Permission denied"), |used| Observed::fresh(usage(used))),
+            stuck_for_s: None,
+            ext4_errors: Observed::unavailable("no ext4"),
+            disks: vec![],
+        },
+        bytes_per_s: None,
+        full_in: None,
+    }
+}
+
+pub fn process(comm: &[u8], pid: u32, cpu_percent: Option<f64>, rss_bytes: u64, state: char) -> ProcessUse {
+    ProcessUse { pid, start_ticks: 1, comm: HostPath::from_bytes(comm), state, cpu_ticks: 1, cpu_percent, rss_bytes, threads: 4 }
+}
+
+fn group(path: &[u8], memory: u64, max: Option<u64>, cpu_percent: Option<f64>) -> CgroupUse {
+    CgroupUse {
+        path: HostPath::from_bytes(path),
+        memory_bytes: Some(memory),
+        memory_max_bytes: max,
+        cpu_percent,
+        pids: Some(41),
+        pids_max: max.map(|_| 4096),
+        ..CgroupUse::default()
+    }
+}
+
+fn unit(name: &str, active: &str, sub: &str, restarts: Option<u32>) -> UnitState {
+    UnitState { name: name.into(), active: active.into(), sub: sub.into(), kind: "simple".into(), restarts }
+}
+
+fn pressure(some_avg10: f64, some_avg60: f64, full_avg10: f64, full_avg60: f64) -> Observed<Pressure> {
+    Observed::fresh(Pressure { some_avg10, some_avg60, full_avg10, full_avg60, some_total_us: 1, full_total_us: 1 })
+}
+
+/// A file server whose data fills up, with a mount that hangs, and with hostile names wherever a name is.
+pub fn troubled() -> Top {
+    let mut filling = filesystem(b"/srv/data", FsKind::Local, Some(94));
+    (filling.bytes_per_s, filling.full_in) = (Some(400_000.0), Some(Seconds(10_737.0)));
+    filling.sample.ext4_errors = Observed::fresh(2);
+    let mut hangs = filesystem(b"/mnt/nfs", FsKind::Remote, None);
+    hangs.sample.stuck_for_s = Some(125.0);
+    let mut quiet = filesystem(b"/", FsKind::Local, Some(40));
+    quiet.bytes_per_s = Some(-0.2);
+    let mut slow = filesystem(b"/var", FsKind::Local, Some(61));
+    (slow.bytes_per_s, slow.full_in) = (Some(2000.0), Some(Seconds(2e7)));
+    let mut hostile = filesystem(HOSTILE, FsKind::Local, Some(70));
+    hostile.sample.mount.read_only = true;
+    let long = format!("/{}/{}", "x".repeat(299), "end");
+    let subject = Subject::Filesystem { mount: "/srv/data".into(), device: 1 };
+    let signal = |kind, severity, subject, since, detail: &str| Signal {
+        kind: SignalKind::new(kind),
+        subject,
+        severity,
+        since: at(since),
+        detail: detail.into(),
+    };
+    let mut worker = group(b"/system.slice/worker.service", 5 * GIB, Some(5 * GIB), Some(181.4));
+    (worker.oom_kills, worker.throttled_us, worker.throttled_periods) = (Some(3), Some(75_000_000), Some(1234));
+    Top {
+        version: "0.1.0".into(),
+        host: format!("files1{}", text()),
+        now: at(100.0),
+        sampled: Observed::fresh(at(98.8)),
+        mode: "observe".into(),
+        why_observe: Some(format!("the actuator is not there: {}", text())),
+        signals: vec![
+            signal("mount_stuck", Severity::Warning, Subject::Filesystem { mount: "/mnt/nfs".into(), device: 9 }, -25.0, "no answer"),
+            signal("disk_usage_high", Severity::Critical, subject.clone(), -3500.0, &format!("usage 95.9 % (raised at 95 %) {}", text())),
+        ],
+        open_incidents: Observed::fresh(vec![IncidentSummary {
+            id: IncidentId::new(&RunbookId::new("disk"), at(0.0).wall, 0x3f9a),
+            runbook: RunbookId::new("disk"),
+            subject,
+            opened: at(-3400.0),
+            closed: None,
+            class: Some("log_growth".into()),
+            outcome: None,
+            summary: format!("closed logs fill /srv/data {}", text()),
+        }]),
+        stuck: BTreeMap::from([("mount /mnt/nfs".into(), 125.0), (text(), 7.0)]),
+        load: Observed::fresh(LoadAverage { one: 3.5, five: 2.25, fifteen: 0.5 }),
+        cpu: Observed::fresh(CpuUse { cpus: 4, busy: Percent(87.25), iowait: Percent(6.0), steal: Percent(0.0), running: 5, blocked: 2 }),
+        memory: Observed::fresh(MemoryUse { total: 16 * GIB, available: 3 * GIB, swap_total: 2 * GIB, swap_free: GIB }),
+        cpu_pressure: pressure(12.3, 8.0, 0.0, 0.0),
+        io_pressure: pressure(71.0, 44.1, 35.5, 20.0),
+        memory_pressure: Observed::unavailable("/proc/pressure/memory: Operation not supported"),
+        filesystems: Observed::fresh(vec![
+            quiet,
+            filesystem(b"/proc", FsKind::Pseudo, Some(0)),
+            slow,
+            filling,
+            hostile,
+            filesystem(long.as_bytes(), FsKind::Local, None),
+            hangs,
+        ]),
+        units: Observed::fresh(TopUnits {
+            system_state: "degraded".into(),
+            count: 214,
+            failed: 2,
+            listed: vec![
+                unit(&format!("{}.service", text()), "failed", "failed", Some(5)),
+                unit("backup.service", "failed", "failed", Some(0)),
+                unit("worker.service", "active", "running", Some(1312)),
+                unit("nginx.service", "reloading", "reload", None),
+            ],
+        }),
+        processes: Observed::fresh(Processes {
+            count: 231,
+            threads: 1034,
+            states: vec![('R', 5), ('S', 224), ('D', 2)],
+            max_processes: 4_194_304,
+            max_threads: 127_000,
+            top: vec![
+                process(b"sleeper", 77, Some(0.0), 3 * GIB, 'S'),
+                process(b"worker", 4711, Some(181.4), 5 * GIB, 'R'),
+                process(HOSTILE, 666, Some(55.0), GIB / 3, 'D'),
+                process(b"new", 9000, None, GIB, '\u{1b}'),
+            ],
+            vanished: 1,
+        }),
+        cgroups: Observed::fresh(Cgroups {
+            version: CgroupVersion::V2,
+            count: 83,
+            top: vec![
+                group(b"/user.slice", 2 * GIB, None, Some(3.0)),
+                worker,
+                group(HOSTILE, GIB, Some(4 * GIB), None),
+                group(long.as_bytes(), GIB / 2, None, Some(0.0)),
+            ],
+        }),
+    }
+}
+
+/// An agent that has just been started.
+pub fn unknown() -> Top {
+    fn none<T>() -> Observed<T> {
+        Observed::unavailable("no sample yet")
+    }
+    Top {
+        sampled: none(),
+        mode: "act".into(),
+        why_observe: None,
+        host: "files1".into(),
+        signals: vec![],
+        open_incidents: Observed::unavailable("the record cannot be read"),
+        stuck: BTreeMap::new(),
+        load: none(),
+        cpu: none(),
+        memory: none(),
+        cpu_pressure: none(),
+        io_pressure: none(),
+        memory_pressure: none(),
+        filesystems: none(),
+        units: none(),
+        processes: none(),
+        cgroups: none(),
+        ..troubled()
+    }
+}

@@ -27,6 +27,8 @@ const FILES: [&str; 10] = [
     "/proc/self/mountinfo",
 ];
 const BIND_MOUNTS: usize = 5000;
+/// The first rounds open files and grow buffers.
+const WARM_UP: usize = 5;
 const SCRATCH: &str = "BYTEPORT_BENCH_BIND_MOUNTS_BELOW";
 
 fn main() {
@@ -53,27 +55,39 @@ fn measure(what: &str, rounds: usize) {
     let host = LiveHost::new(Path::new("/"), None, None).expect("this host");
     let mut sampler = Sampler::new(std::sync::Arc::new(LiveHost::new(Path::new("/"), None, None).expect("this host")));
     let mut buffer = vec![0; 8 << 20];
-    let mut ways: [(&str, &mut dyn FnMut(), Vec<f64>); 4] = [
-        ("bare reads", &mut || bare(&mut buffer), Vec::new()),
-        ("every reading", &mut || readings(&host), Vec::new()),
-        ("of that, filesystems", &mut || filesystems(&host), Vec::new()),
-        ("the sampler's sample", &mut || drop(black_box(sampler.sample())), Vec::new()),
+    let mut ways = [
+        Way::new("bare reads", Box::new(move || bare(&mut buffer))),
+        Way::new("every reading", Box::new(|| readings(&host))),
+        Way::new("of that, filesystems", Box::new(|| filesystems(&host))),
+        Way::new("the sampler's sample", Box::new(|| drop(black_box(sampler.sample())))),
     ];
-    for round in 0..rounds + 5 {
-        for (_, way, taken) in &mut ways {
+    for round in 0..rounds + WARM_UP {
+        for way in &mut ways {
             let before = cpu_us();
-            way();
-            // The first rounds open files and grow buffers.
-            if round >= 5 {
-                taken.push(cpu_us() - before);
+            (way.look)();
+            if round >= WARM_UP {
+                way.taken.push(cpu_us() - before);
             }
         }
     }
     let mut base = None;
-    for (way, _, taken) in &mut ways {
-        taken.sort_by(f64::total_cmp);
-        let median = taken[taken.len() / 2];
-        println!("{what:<20} {way:<24} {median:>10.1} {:>8.2}", median / *base.get_or_insert(median));
+    for way in &mut ways {
+        way.taken.sort_by(f64::total_cmp);
+        let median = way.taken[way.taken.len() / 2];
+        println!("{what:<20} {:<24} {median:>10.1} {:>8.2}", way.name, median / *base.get_or_insert(median));
+    }
+}
+
+/// One of the ways to look, and what each look of it took.
+struct Way<'a> {
+    name: &'static str,
+    look: Box<dyn FnMut() + 'a>,
+    taken: Vec<f64>,
+}
+
+impl<'a> Way<'a> {
+    fn new(name: &'static str, look: Box<dyn FnMut() + 'a>) -> Self {
+        Self { name, look, taken: Vec::new() }
     }
 }
 

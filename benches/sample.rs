@@ -2,7 +2,7 @@
 //! the mount table, every digit looked at, nothing kept.
 //!
 //! `cargo bench --bench sample`; `BYTEPORT_BENCH_ROUNDS` sets how often (1000). CPU time of the whole process, so that threads count; ratios are to
-//! the bare reads in the same run, taken in turn. As root the same again with 5,000 bind mounts, in a mount namespace of its own.
+//! the bare reads in the same run, taken in turn. As root the same again with 5,000 bind mounts, in namespaces of its own.
 
 use std::fs::File;
 use std::hint::black_box;
@@ -27,6 +27,8 @@ const FILES: [&str; 10] = [
     "/proc/self/mountinfo",
 ];
 const BIND_MOUNTS: usize = 5000;
+/// The first rounds open files and grow buffers.
+const WARM_UP: usize = 5;
 const SCRATCH: &str = "BYTEPORT_BENCH_BIND_MOUNTS_BELOW";
 
 fn main() {
@@ -38,10 +40,11 @@ fn main() {
     measure("this host", rounds());
     let scratch = tempfile::tempdir().expect("scratch folder");
     let again = std::env::current_exe().expect("own path");
-    let status =
-        Command::new("unshare").args(["--mount", "--propagation", "private", "--"]).arg(again).env(SCRATCH, scratch.path()).status();
+    // As pid 1 there, because it is pid 1's mount table that is the host's.
+    let unshare = ["--mount", "--propagation", "private", "--pid", "--fork", "--mount-proc", "--"];
+    let status = Command::new("unshare").args(unshare).arg(again).env(SCRATCH, scratch.path()).status();
     if !status.is_ok_and(|s| s.success()) {
-        println!("5,000 bind mounts: left out, a mount namespace needs root and unshare (util-linux)");
+        println!("5,000 bind mounts: left out, namespaces need root and unshare (util-linux)");
     }
 }
 
@@ -53,27 +56,39 @@ fn measure(what: &str, rounds: usize) {
     let host = LiveHost::new(Path::new("/"), None, None).expect("this host");
     let mut sampler = Sampler::new(std::sync::Arc::new(LiveHost::new(Path::new("/"), None, None).expect("this host")));
     let mut buffer = vec![0; 8 << 20];
-    let mut ways: [(&str, &mut dyn FnMut(), Vec<f64>); 4] = [
-        ("bare reads", &mut || bare(&mut buffer), Vec::new()),
-        ("every reading", &mut || readings(&host), Vec::new()),
-        ("of that, filesystems", &mut || filesystems(&host), Vec::new()),
-        ("the sampler's sample", &mut || drop(black_box(sampler.sample())), Vec::new()),
+    let mut ways = [
+        Way::new("bare reads", Box::new(move || bare(&mut buffer))),
+        Way::new("every reading", Box::new(|| readings(&host))),
+        Way::new("of that, filesystems", Box::new(|| filesystems(&host))),
+        Way::new("the sampler's sample", Box::new(|| drop(black_box(sampler.sample())))),
     ];
-    for round in 0..rounds + 5 {
-        for (_, way, taken) in &mut ways {
+    for round in 0..rounds + WARM_UP {
+        for way in &mut ways {
             let before = cpu_us();
-            way();
-            // The first rounds open files and grow buffers.
-            if round >= 5 {
-                taken.push(cpu_us() - before);
+            (way.look)();
+            if round >= WARM_UP {
+                way.taken.push(cpu_us() - before);
             }
         }
     }
     let mut base = None;
-    for (way, _, taken) in &mut ways {
-        taken.sort_by(f64::total_cmp);
-        let median = taken[taken.len() / 2];
-        println!("{what:<20} {way:<24} {median:>10.1} {:>8.2}", median / *base.get_or_insert(median));
+    for way in &mut ways {
+        way.taken.sort_by(f64::total_cmp);
+        let median = way.taken[way.taken.len() / 2];
+        println!("{what:<20} {:<24} {median:>10.1} {:>8.2}", way.name, median / *base.get_or_insert(median));
+    }
+}
+
+/// One of the ways to look, and what each look of it took.
+struct Way<'a> {
+    name: &'static str,
+    look: Box<dyn FnMut() + 'a>,
+    taken: Vec<f64>,
+}
+
+impl<'a> Way<'a> {
+    fn new(name: &'static str, look: Box<dyn FnMut() + 'a>) -> Self {
+        Self { name, look, taken: Vec::new() }
     }
 }
 

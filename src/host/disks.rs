@@ -129,7 +129,7 @@ mod tests {
             discards: Some(Discards { completed: 12, merged: 13, sectors: 14, ms: 15 }),
             flushes: Some(Flushes { completed: 16, ms: 17 }),
         };
-        assert_eq!(parse_diskstats(disk("sdb", 17).as_bytes()).unwrap(), [expected.clone()]);
+        assert_eq!(parse_diskstats(disk("sdb", 17).as_bytes()).unwrap(), std::slice::from_ref(&expected));
         assert_eq!(parse_diskstats(disk("sdb", 15).as_bytes()).unwrap(), [DiskIo { flushes: None, ..expected.clone() }]);
         assert_eq!(parse_diskstats(disk("sdb", 11).as_bytes()).unwrap(), [DiskIo { flushes: None, discards: None, ..expected.clone() }]);
         assert_eq!(parse_diskstats(disk("sdb", 19).as_bytes()).unwrap(), [expected], "a later kernel's");

@@ -10,7 +10,7 @@ const WHAT: &str = "/proc/net/dev";
 /// overlooked looks like one that was taken away.
 pub(super) fn parse_netdev(bytes: &[u8]) -> Read<Vec<NetIo>> {
     let mut table = lines(WHAT, bytes)?;
-    if !(table.by_ref().take(2).filter(|line| line.contains(&b'|')).count() == 2) {
+    if table.by_ref().take(2).filter(|line| line.contains(&b'|')).count() != 2 {
         return Err(damaged(WHAT, "no headings"));
     }
     let mut devices = Vec::with_capacity(8);

@@ -342,8 +342,12 @@ fn children(of: u32, name: &str) -> Vec<i32> {
     all.filter(is).collect()
 }
 
+fn signal(pid: i32, signal: rustix::process::Signal) {
+    rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), signal).unwrap();
+}
+
 fn end(pid: i32) {
-    rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), rustix::process::Signal::KILL).unwrap();
+    signal(pid, rustix::process::Signal::KILL);
 }
 
 /// Numbers that a service says, while everything around is turned over.
@@ -411,6 +415,8 @@ fn the_follower_ends_with_us() {
     let us = std::env::current_exe().unwrap();
     let mut other = Command::new(us).args(["--exact", "follows_alone"]).env(ALONE, "1").stdout(Stdio::null()).spawn().unwrap();
     let follower = until("it does not follow", || children(other.id(), "journalctl").first().copied());
+    // One that is stopped cannot find out by itself that nobody reads it any more.
+    signal(follower, rustix::process::Signal::STOP);
     other.kill().unwrap();
     other.wait().unwrap();
     until("journalctl goes on without anybody to read it", || (!Path::new(&format!("/proc/{follower}")).exists()).then_some(()));

@@ -165,8 +165,10 @@ pub fn root(path: &HostPath) -> Option<&'static str> {
 
 /// Why this file (absolute path) may not be touched as one of `family`, if it may not.
 pub fn file(family: FileFamily, path: &HostPath) -> Option<&'static str> {
-    if family != FileFamily::WalArchives && data_home(path).is_some() {
-        return data_home(path);
+    if family != FileFamily::WalArchives
+        && let Some(why) = data_home(path)
+    {
+        return Some(why);
     }
     let name = path.file_name();
     match family {
@@ -203,9 +205,16 @@ pub fn file(family: FileFamily, path: &HostPath) -> Option<&'static str> {
     }
 }
 
+/// Asked of every file of a plan, on both sides of the socket and once more before it goes: nothing is allocated here.
 fn data_home(path: &HostPath) -> Option<&'static str> {
-    let inside = DATA_HOMES.iter().any(|home| path.is_under(&HostPath::from(*home)));
-    let volume = path.as_bytes().windows(b"/kubernetes.io~".len()).any(|w| w == b"/kubernetes.io~");
+    let bytes = path.as_bytes();
+    // `/var//lib` and `/var/./lib` are `/var/lib` as well; only a path that has such parts is taken to pieces.
+    let odd = bytes.windows(2).any(|w| w == b"//" || w == b"/.");
+    let inside = DATA_HOMES.iter().any(|home| {
+        let whole_parts = |rest: &[u8]| rest.is_empty() || rest.starts_with(b"/");
+        bytes.strip_prefix(home.as_bytes()).is_some_and(whole_parts) || (odd && path.as_path().starts_with(home))
+    });
+    let volume = bytes.windows(b"/kubernetes.io~".len()).any(|w| w == b"/kubernetes.io~");
     (inside || volume).then_some("a database's, a volume's or a runtime's own directory")
 }
 
@@ -230,4 +239,19 @@ pub fn stateful_unit(name: &str) -> bool {
 /// An image that must stay whatever the engine says of its use.
 pub fn image(tags: &[String]) -> bool {
     tags.iter().any(|tag| IMAGE_NAMES.iter().any(|n| tag.contains(n)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_home_is_known_however_it_is_written_and_its_neighbours_are_not() {
+        for inside in ["/var/lib/mysql", "/var/lib/mysql/ibdata1", "/var//lib/mysql/x", "/var/./lib/mysql/x", "/x/kubernetes.io~nfs/y"] {
+            assert!(file(FileFamily::Tmp, &inside.into()).is_some(), "{inside}");
+        }
+        for outside in ["/var/lib/mysql-archive/x", "/srv/var/lib/mysql/x", "/tmp/.hidden/x"] {
+            assert_eq!(file(FileFamily::Tmp, &outside.into()), None, "{outside}");
+        }
+    }
 }

@@ -47,6 +47,10 @@ impl HostPath {
 
     /// The escaped form back into bytes; `None` when an escape is broken.
     pub fn unescape(text: &str) -> Option<Self> {
+        // Nearly every name is written as it is.
+        if !text.contains('\\') {
+            return Some(Self(text.as_bytes().to_vec()));
+        }
         let mut out = Vec::with_capacity(text.len());
         let mut rest = text.as_bytes();
         while let Some((&b, tail)) = rest.split_first() {
@@ -64,8 +68,19 @@ impl HostPath {
     }
 }
 
+impl HostPath {
+    /// The path itself, where showing it needs no escape: printable ASCII without a backslash.
+    fn as_plain(&self) -> Option<&str> {
+        let plain = self.0.iter().all(|b| matches!(b, b' '..=b'~') && *b != b'\\');
+        if plain { std::str::from_utf8(&self.0).ok() } else { None }
+    }
+}
+
 impl fmt::Display for HostPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(plain) = self.as_plain() {
+            return f.write_str(plain);
+        }
         for chunk in self.0.utf8_chunks() {
             for c in chunk.valid().chars() {
                 if c == '\\' || is_unprintable(c) {
@@ -117,7 +132,10 @@ impl From<&str> for HostPath {
 
 impl Serialize for HostPath {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(self)
+        match self.as_plain() {
+            Some(plain) => s.serialize_str(plain),
+            None => s.collect_str(self),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use byteport::host::{LiveHost, ReadHost};
-use byteport::sense::Sampler;
+use byteport::sense::{Sampler, Want};
 use nix::mount::{MsFlags, mount};
 
 const FILES: [&str; 10] = [
@@ -54,13 +54,13 @@ fn rounds() -> usize {
 
 fn measure(what: &str, rounds: usize) {
     let host = LiveHost::new(Path::new("/"), None, None).expect("this host");
-    let mut sampler = Sampler::new(std::sync::Arc::new(LiveHost::new(Path::new("/"), None, None).expect("this host")));
+    let mut sampler = Sampler::new(std::sync::Arc::new(LiveHost::new(Path::new("/"), None, None).expect("this host")), 5.0);
     let mut buffer = vec![0; 8 << 20];
     let mut ways = [
         Way::new("bare reads", Box::new(move || bare(&mut buffer))),
         Way::new("every reading", Box::new(|| readings(&host))),
         Way::new("of that, filesystems", Box::new(|| filesystems(&host))),
-        Way::new("the sampler's sample", Box::new(|| drop(black_box(sampler.sample())))),
+        Way::new("the sampler's sample", Box::new(|| drop(black_box(sampler.sample(Want::Host))))),
     ];
     for round in 0..rounds + WARM_UP {
         for way in &mut ways {

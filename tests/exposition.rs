@@ -8,9 +8,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use byteport::metrics::{Format, Metrics, Own, SourceState};
+use byteport::metrics::{Format, Metrics, Own};
 use byteport::model::{
-    BootId, ClockSync, KernelEventKind, KernelLog, Now, Observed, Sample, Severity, Signal, Subject, UnitState, Units, Verdict,
+    BootId, ClockSync, KernelEventKind, KernelLog, Now, Observed, Sample, Severity, Signal, SourceState, Subject, UnitState, Units, Verdict,
 };
 use support::agent::{Agent, Running, ask, exchange, free_port, wait};
 use support::readings;

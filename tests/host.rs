@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use byteport::host::{Clock, LiveHost, ReadError, ReadHost, Scan, ScanAsk};
 use byteport::model::{FsKind, HostPath, Mount};
-use byteport::sense::Sampler;
+use byteport::sense::{Sampler, Want};
 use support::hang_fuse::HangFuse;
 use support::loops::LoopDisk;
 use support::namespaces::{Mounted, inside};
@@ -69,10 +69,10 @@ fn a_mount_that_hangs_costs_one_thread_and_delays_nobody() {
     let dir = tempfile::tempdir().unwrap();
     let mut fuse = HangFuse::mount(dir.path());
     let at = HostPath::from(dir.path());
-    let mut sampler = Sampler::new(Arc::new(host()));
+    let mut sampler = Sampler::new(Arc::new(host()), 5.0);
 
     let threads_before = threads();
-    let first = sampler.sample();
+    let first = sampler.sample(Want::Host);
     let hung = first.filesystem(&at).unwrap();
     assert_eq!(hung.mount.kind, FsKind::Remote);
     assert!(hung.stuck_for_s.is_some_and(|s| s >= 2.0), "{hung:?}");
@@ -81,7 +81,7 @@ fn a_mount_that_hangs_costs_one_thread_and_delays_nobody() {
 
     let descriptors_before = descriptors();
     for tick in 0..10_000 {
-        let sample = sampler.sample();
+        let sample = sampler.sample(Want::Host);
         assert!(sample.filesystem(&at).unwrap().stuck_for_s.is_some(), "tick {tick}");
         assert!(sample.filesystem(&"/".into()).unwrap().usage.value().is_some(), "tick {tick}");
     }
@@ -92,7 +92,7 @@ fn a_mount_that_hangs_costs_one_thread_and_delays_nobody() {
     // It was asked once in all that time; when it answers it is found again, by itself.
     fuse.wake();
     wait_for("the mount to be found again", || {
-        let sample = sampler.sample();
+        let sample = sampler.sample(Want::Host);
         let found = sample.filesystem(&at).unwrap();
         found.stuck_for_s.is_none() && found.usage.value().is_some_and(|u| (u.total, u.free, u.inodes_free) == (4_096_000, 2_048_000, 50))
     });
@@ -194,7 +194,7 @@ fn a_filesystem_that_refuses_writes_is_found_out_though_it_is_listed_as_writable
     disk.mount(dir.path());
     let host = Arc::new(host().trying_writes_in(dir.path()).unwrap());
     let takes_writes = || {
-        let sample = Sampler::new(host.clone()).sample();
+        let sample = Sampler::new(host.clone(), 5.0).sample(Want::Everything);
         let fs = sample.filesystem(&HostPath::from(dir.path())).expect("is mounted").clone();
         (fs.mount.read_only, fs.takes_writes.value().copied())
     };
@@ -383,8 +383,8 @@ fn a_writer_is_found_with_the_file_that_grows() {
 
 #[test]
 fn a_sample_of_this_host_has_all_its_parts() {
-    let mut sampler = Sampler::new(Arc::new(host()));
-    let sample = sampler.sample();
+    let mut sampler = Sampler::new(Arc::new(host()), 5.0);
+    let sample = sampler.sample(Want::Host);
     assert!(sample.disks.value().is_some(), "{:?}", sample.disks);
     assert_eq!(sample.io_pressure.value().is_some(), Path::new("/proc/pressure/io").exists(), "{:?}", sample.io_pressure);
     let root = sample.filesystem(&"/".into()).unwrap();

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use byteport::cli::args::Agent as Args;
-use byteport::engine::{self, DriverError};
+use byteport::cli::args::{Agent as Args, SampleOnScrape};
+use byteport::engine::{self, DriverError, OnScrape};
 use clap::Parser;
 
 fn main() -> ExitCode {
@@ -35,7 +35,12 @@ fn run(args: &Args) -> anyhow::Result<()> {
     }
     // Two workers carry the listeners and episodes; blocking reads have their own, few, threads.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).max_blocking_threads(16).enable_all().build()?;
-    let ended = runtime.block_on(engine::run(&args.config, &args.root));
+    let on_scrape = match args.sample_on_scrape {
+        None => OnScrape::Nothing,
+        Some(SampleOnScrape::Host) => OnScrape::Host,
+        Some(SampleOnScrape::Processes) => OnScrape::Processes,
+    };
+    let ended = runtime.block_on(engine::run(&args.config, &args.root, on_scrape));
     // A reader that hangs in the kernel must not hold up the exit.
     runtime.shutdown_background();
     Ok(ended?)

@@ -207,9 +207,21 @@ pub struct Agent {
     /// Take one full sample, print the exposition and exit
     #[arg(long)]
     pub once: bool,
+    /// Take a sample for each scrape instead of on a clock; for measuring what a sample costs
+    #[arg(long, value_enum, value_name = "WHAT", hide = true, conflicts_with = "once")]
+    pub sample_on_scrape: Option<SampleOnScrape>,
     /// Accept the empty record that was begun where a damaged one was set aside, and exit; stop the agent first
     #[arg(long, conflicts_with = "once")]
     pub trust_new_record: bool,
+}
+
+/// What a scrape's own sample holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum SampleOnScrape {
+    /// What every sample asks
+    Host,
+    /// That, and all processes
+    Processes,
 }
 
 /// Carry out the agent's steps within the host's own policy; the only program of BytePort that changes anything

@@ -12,6 +12,7 @@ use super::problem::Problem;
 use super::raw::{LogLevel, RawAgent};
 use super::sections::Merged;
 use crate::guard::{Mode, Policy};
+use crate::host::JournalAsk;
 use crate::model::{RunbookId, Seconds};
 use crate::runbooks;
 
@@ -34,6 +35,8 @@ pub struct Agent {
     pub node_url: Option<String>,
     pub log_level: &'static str,
     pub maintenance: Vec<Window>,
+    /// What is followed in the journal: entries of these units that contain one of the markers.
+    pub journal: JournalAsk,
     /// First consent, on the agent's side.
     pub allow: BTreeSet<RunbookId>,
     /// Each runbook's section, resolved.
@@ -101,6 +104,10 @@ pub(super) fn build(sources: &[layers::Source], env: &dyn Fn(&str) -> Option<Str
         node_url: raw.node_url.map(|u| u.0),
         log_level: raw.log_level.unwrap_or(LogLevel::Info).as_str(),
         maintenance,
+        journal: JournalAsk {
+            units: raw.journal_units.unwrap_or_default().into_iter().map(|u| u.0).collect(),
+            markers: raw.journal_markers.unwrap_or_default(),
+        },
         allow,
         params,
         policies,
@@ -136,6 +143,8 @@ impl Meaning for Agent {
             Applied::new("sample_interval", text(&self.sample_interval)),
             Applied::new("node_url", self.node_url.as_ref().map_or_else(|| "none".into(), text)),
             Applied::new("log_level", text(&self.log_level)),
+            Applied::new("journal_units", text(&self.journal.units)),
+            Applied::new("journal_markers", text(&self.journal.markers)),
             Applied::new("maintenance", text(&self.maintenance.iter().map(ToString::to_string).collect::<Vec<_>>())),
         ];
         for (id, params) in &self.params {
@@ -155,9 +164,12 @@ impl Meaning for Agent {
         keep("state_dir", self.state_dir != old.state_dir);
         keep("socket", self.socket != old.socket);
         keep("listen", self.listen != old.listen);
+        keep("journal_units", self.journal.units != old.journal.units);
+        keep("journal_markers", self.journal.markers != old.journal.markers);
         keep("web_config_file", self.web_config_file != old.web_config_file);
         (self.state_dir, self.socket, self.listen) = (old.state_dir.clone(), old.socket.clone(), old.listen);
         self.web_config_file.clone_from(&old.web_config_file);
+        self.journal.clone_from(&old.journal);
         kept
     }
 

@@ -25,6 +25,8 @@ pub(super) struct RawAgent {
     pub(super) node_url: Option<HttpUrl>,
     pub(super) log_level: Option<LogLevel>,
     pub(super) maintenance: Option<Vec<RawWindow>>,
+    pub(super) journal_units: Option<Vec<UnitName>>,
+    pub(super) journal_markers: Option<Vec<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -139,6 +141,22 @@ impl TryFrom<String> for KnownRunbook {
                 let known: Vec<&str> = crate::runbooks::ALL.iter().map(|e| e.id.0.as_ref()).collect();
                 Err(format!("there is no runbook {text:?}; {}", super::findings::meant(&text, &known)))
             }
+        }
+    }
+}
+
+/// A whole name: journalctl would resolve a pattern once, and miss what comes later.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct UnitName(pub(super) String);
+
+impl TryFrom<String> for UnitName {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        match name.contains('.') && !name.contains(['*', '?', '[', '/', ' ']) {
+            true => Ok(Self(name)),
+            false => Err(format!("{name:?} is no whole name of a unit: write it with its ending, without a pattern, as in nginx.service")),
         }
     }
 }

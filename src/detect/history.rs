@@ -2,22 +2,25 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use serde::{Deserialize, Serialize};
+
 use super::growth::{Growth, Reading};
 use crate::model::{BootId, FsSample, HostPath, Now, Observed, Percent, Sample};
 
 /// The last [`History::WINDOW_S`] seconds, in at most `MAX_FILESYSTEMS * MAX_READINGS` readings of 24 bytes.
 ///
 /// Everything is measured on the boot clock: a wall clock that jumps changes nothing, another boot starts from nothing.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct History {
     boot: Option<BootId>,
     /// Boot-clock seconds of the newest sample.
     newest_s: f64,
+    #[serde(with = "pairs")]
     filesystems: BTreeMap<(HostPath, u64), FsHistory>,
     disks: BTreeMap<String, DiskHistory>,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct FsHistory {
     readings: VecDeque<Reading>,
     /// It was writable at some time since it was mounted.
@@ -30,7 +33,7 @@ struct FsHistory {
 }
 
 /// The counter's last move: busy milliseconds at two moments.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct DiskHistory {
     older: Option<(f64, u64)>,
     newer: (f64, u64),
@@ -126,6 +129,11 @@ impl History {
         Some(Percent((busy_ms as f64 / 10.0 / (disk.newer.0 - since_s)).min(100.0)))
     }
 
+    /// Whether it is of the boot that runs now: of another it says nothing.
+    pub fn is_of(&self, boot: &BootId) -> bool {
+        self.boot.as_ref() == Some(boot)
+    }
+
     /// Every filesystem of the last mount table that could be read.
     pub fn filesystems(&self) -> impl Iterator<Item = (&HostPath, u64)> {
         self.filesystems.keys().map(|(path, device)| (path, *device))
@@ -133,6 +141,23 @@ impl History {
 
     fn filesystem(&self, mount: &HostPath, device: u64) -> Option<&FsHistory> {
         self.filesystems.get(&(mount.clone(), device))
+    }
+}
+
+/// A map whose keys are no text, as a list of pairs.
+mod pairs {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<K: Serialize, V: Serialize, S: Serializer>(map: &BTreeMap<K, V>, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(map)
+    }
+
+    pub(super) fn deserialize<'de, K: Deserialize<'de> + Ord, V: Deserialize<'de>, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<BTreeMap<K, V>, D::Error> {
+        Vec::deserialize(from).map(|pairs: Vec<(K, V)>| pairs.into_iter().collect())
     }
 }
 
@@ -231,6 +256,14 @@ mod tests {
         let then = history.growth_at(&"/data".into(), 7, &raised).unwrap();
         assert!((then.bytes_per_s / before.unwrap().bytes_per_s - 1.0).abs() < 0.01, "{then:?}");
         assert_eq!(history.growth_at(&"/data".into(), 7, &Now { boot: BootId("b".into()), ..raised }), None);
+    }
+
+    #[test]
+    fn it_comes_back_whole() {
+        let history = filled(|_| 0);
+        let again: History = serde_json::from_str(&serde_json::to_string(&history).unwrap()).unwrap();
+        assert_eq!(again, history);
+        assert!(again.is_of(&BootId("a".into())) && !again.is_of(&BootId("b".into())));
     }
 
     #[test]

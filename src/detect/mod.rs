@@ -6,10 +6,12 @@
 mod detector;
 mod growth;
 mod history;
+mod timeline;
 
 pub use detector::{Change, Detector};
 pub use growth::Growth;
 pub use history::History;
+pub use timeline::{Moment, Timeline};
 
 use crate::model::{Seconds, Severity, SignalKind, Subject};
 

@@ -6,23 +6,25 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::dialogue::{Command, Event, Timing};
 use super::episode::Episode;
+use super::sampling::{OnScrape, Places, Sampled};
 use super::shared::{Shared, lock};
-use super::{http, local, recovery, tasks};
+use super::{http, local, recovery, sampling, tasks};
 use crate::act::client::Client;
-use crate::detect::Detector;
+use crate::detect::{Detector, History, Timeline};
 use crate::guard;
 use crate::host::{Clock, LiveHost, ReadHost};
-use crate::metrics::{Format, Own, SourceState};
-use crate::model::{IncidentId, Now, RunbookId, Sample, Subject};
-use crate::record::Store;
+use crate::metrics::{Format, Own};
+use crate::model::{BootId, IncidentId, Now, RunbookId, Subject};
+use crate::record::{Store, carried, carry};
 use crate::route::{Routed, Router};
 use crate::runbooks;
-use crate::sense::Sampler;
+use crate::sense::{Sampler, Want};
 use crate::{config, events};
 
 /// Why the agent did not start, or had to stop.
@@ -50,34 +52,20 @@ const LOOK_AGAIN: Duration = Duration::from_secs(6 * 3600);
 pub fn once(config_path: &Path, root: &Path) -> Result<String, DriverError> {
     let loaded = load(config_path)?;
     let host: Arc<dyn ReadHost> = Arc::new(LiveHost::new(root, None, loaded.config.node_url.clone())?);
-    let mut sampler = Sampler::new(host);
-    let sample = sampler.sample();
+    let mut sampler = Sampler::new(host, loaded.config.sample_interval.0);
+    let sample = sampler.sample(Want::Everything);
     let metrics = crate::metrics::Metrics::new(env!("CARGO_PKG_VERSION"));
     let own = Own {
         raised: &[],
-        sources: &sources(&sampler.stuck()),
+        sources: &sampler.sources(),
         stretch: 1.0,
         cooldowns: 0,
-        psi_mode: crate::sense::psi_mode(),
+        psi_mode: "polling",
         state_bytes: 0,
         kernel_log: sample.readings.kernel_log.value(),
     };
     metrics.sample(&sample, &own, loaded.config.node_metrics);
     Ok(String::from_utf8_lossy(metrics.page().plain(Format::Text)).into_owned())
-}
-
-/// What is known of the sources.
-fn sources(stuck: &BTreeMap<String, f64>) -> Vec<SourceState> {
-    let state = |(name, for_s): (&String, &f64)| SourceState {
-        name: name.clone().into(),
-        collectors: &[],
-        interval_s: None,
-        duration_s: None,
-        success: false,
-        age_s: None,
-        stuck_s: Some(*for_s),
-    };
-    stuck.iter().map(state).collect()
 }
 
 /// A person accepts that what was done before is not known any more: caps and cooldowns begin anew.
@@ -104,7 +92,7 @@ fn load(path: &Path) -> Result<config::Loaded<config::Agent>, DriverError> {
 ///
 /// # Errors
 /// When it cannot start: bad configuration, no state folder, a socket that is taken.
-pub async fn run(config_path: &Path, root: &Path) -> Result<(), DriverError> {
+pub async fn run(config_path: &Path, root: &Path, on_scrape: OnScrape) -> Result<(), DriverError> {
     let loaded = load(config_path)?;
     let config = Arc::new(loaded.config.clone());
     events::init_log(config.log_level);
@@ -133,7 +121,16 @@ pub async fn run(config_path: &Path, root: &Path) -> Result<(), DriverError> {
     tokio::spawn(http::serve(tcp, http::router(shared.clone(), web.clone()), web));
     tokio::spawn(local::serve(unix, shared.clone()));
 
-    let mut samples = tasks::start_sampler(&shared);
+    let boot = host.now().boot;
+    if let Some(before) = carried::<Carried>(&config.state_dir) {
+        *lock(&shared.places) = Places { kernel: before.places.kernel.filter(|_| before.boot == boot), ..before.places };
+        if before.boot == boot {
+            *lock(&shared.history) = before.history;
+            *lock(&shared.timeline) = before.timeline;
+        }
+    }
+    let places = lock(&shared.places).clone();
+    let mut samples = sampling::start(&shared, root, places, on_scrape).map_err(io("the sampler cannot be started"))?;
     let mut watch = config::Watch::new(config_path).map_err(io("the configuration cannot be watched"))?;
     let mut hangup = signal(SignalKind::hangup()).map_err(io("SIGHUP"))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(io("SIGTERM"))?;
@@ -173,8 +170,26 @@ pub async fn run(config_path: &Path, root: &Path) -> Result<(), DriverError> {
     // Episodes are cut where they stand: what is open in the record is taken up by the next start, as after a crash.
     tasks::stopping();
     tracing::info!("stopping; {} open episodes are taken up again at the next start", engine.episodes.len());
+    let carrying = Carried {
+        boot,
+        history: lock(&shared.history).clone(),
+        timeline: lock(&shared.timeline).clone(),
+        places: lock(&shared.places).clone(),
+    };
+    if let Err(e) = carry(&config.state_dir, &carrying) {
+        tracing::warn!("what was seen so far is not there after the restart: {e}");
+    }
     drop(std::fs::remove_file(&config.socket));
     Ok(())
+}
+
+/// What one run hands on to the next of the same boot, so that forecasts do not begin anew.
+#[derive(Debug, Serialize, Deserialize)]
+struct Carried {
+    boot: BootId,
+    history: History,
+    timeline: Timeline,
+    places: Places,
 }
 
 type Key = (RunbookId, Subject);
@@ -191,8 +206,12 @@ struct Driver {
 }
 
 impl Driver {
-    fn on_sample(&mut self, sample: Sample) {
+    fn on_sample(&mut self, sampled: Sampled) {
+        let Sampled { sample, sources, stretch } = sampled;
         let now = sample.at.clone();
+        // Who asked before this sample was begun is answered by it; who asks from now on is not.
+        let answered = std::mem::take(&mut *lock(&self.shared.scrapes));
+        lock(&self.shared.timeline).push(&sample);
         let mut conditions = Vec::new();
         {
             let mut history = lock(&self.shared.history);
@@ -215,16 +234,20 @@ impl Driver {
             let mut seen = lock(&self.shared.seen);
             let own = Own {
                 raised: &raised,
-                sources: &sources(&seen.stuck),
-                stretch: 1.0,
+                sources: &sources,
+                stretch,
                 cooldowns: guard::cooling(&past, |runbook| self.shared.policy(runbook).limits.cooldown, &now),
-                psi_mode: crate::sense::psi_mode(),
+                psi_mode: self.shared.psi_mode(),
                 state_bytes,
                 kernel_log: sample.readings.kernel_log.value(),
             };
             self.shared.metrics.sample(&sample, &own, self.shared.config().node_metrics);
             seen.take(sample);
             seen.raised = raised;
+        }
+        for scrape in answered {
+            // A scraper that went away needs no page.
+            let _gone = scrape.send(());
         }
         if self.shared.take_look_again() || now.proven_since(&self.looked_again).0 >= LOOK_AGAIN.as_secs_f64() {
             self.looked_again = now.clone();

@@ -9,9 +9,11 @@ mod driver;
 mod http;
 mod local;
 mod recovery;
+mod sampling;
 mod shared;
 mod tasks;
 mod top;
 mod views;
 
 pub use driver::{DriverError, once, run, trust_new_record};
+pub use sampling::OnScrape;

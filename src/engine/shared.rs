@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
+use tokio::sync::oneshot;
+
+use super::sampling::{Alarm, OnScrape, Places};
 use crate::act::client::Client;
 use crate::config;
-use crate::detect::History;
+use crate::detect::{History, Timeline};
 use crate::events;
 use crate::guard::{Holds, Mode, Policy};
 use crate::host::ReadHost;
@@ -28,6 +31,15 @@ pub(super) struct Shared {
     pub store: Mutex<Store>,
     pending: Mutex<VecDeque<(IncidentId, Now, Body)>>,
     pub history: Mutex<History>,
+    pub timeline: Mutex<Timeline>,
+    /// Where the listening has got to.
+    pub places: Mutex<Places>,
+    pub alarm: OnceLock<Arc<Alarm>>,
+    /// Why pressure is only polled; `None`: the kernel tells.
+    pub without_triggers: OnceLock<Option<String>>,
+    pub on_scrape: OnceLock<OnScrape>,
+    /// Scrapes that wait for a sample of their own.
+    pub scrapes: Mutex<Vec<oneshot::Sender<()>>>,
     pub seen: Mutex<Seen>,
     turn: Mutex<Turn>,
     look_again: AtomicBool,
@@ -80,7 +92,13 @@ impl Shared {
             refused_config: Mutex::new(None),
             store: Mutex::new(store),
             pending: Mutex::new(VecDeque::new()),
-            history: Mutex::new(History::default()),
+            history: Mutex::default(),
+            timeline: Mutex::default(),
+            places: Mutex::default(),
+            alarm: OnceLock::new(),
+            without_triggers: OnceLock::new(),
+            on_scrape: OnceLock::new(),
+            scrapes: Mutex::default(),
             seen: Mutex::new(Seen::default()),
             turn: Mutex::new(Turn::default()),
             look_again: AtomicBool::new(false),
@@ -128,6 +146,22 @@ impl Shared {
                 Err(why)
             }
         }
+    }
+
+    /// Where every scrape has a sample of its own, waits for it.
+    pub async fn sample_for_scrape(&self) {
+        if let (Some(OnScrape::Host | OnScrape::Processes), Some(alarm)) = (self.on_scrape.get(), self.alarm.get()) {
+            let (told, tells) = oneshot::channel();
+            lock(&self.scrapes).push(told);
+            alarm.call();
+            // A sampler that is gone ends the agent; the scrape is given the page of before.
+            let _gone = tells.await;
+        }
+    }
+
+    /// `triggers` or `polling`.
+    pub fn psi_mode(&self) -> &'static str {
+        if matches!(self.without_triggers.get(), Some(None)) { "triggers" } else { "polling" }
     }
 
     /// The policy as the agent's own configuration has it.

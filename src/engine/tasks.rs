@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -10,41 +9,12 @@ use super::dialogue::{Act, Command, Event};
 use super::episode::Episode;
 use super::shared::{Shared, lock};
 use crate::act::client::{ClientError, Performed};
-use crate::model::{Body, Confidence, Phase, Refusal, RefusalReason, Sample, Severity};
+use crate::model::{Body, Confidence, Phase, Refusal, RefusalReason, Severity};
 use crate::runbooks::{self, Depth, FocusedAsk};
-use crate::sense::Sampler;
 use crate::wire::actuator::Perform;
 
 /// What the actuator is given for one step before it stops at its next safe point.
 const STEP_DEADLINE_S: u64 = 600;
-
-/// Samples on a thread of their own: a read that hangs delays no episode and no scrape.
-pub(super) fn start_sampler(shared: &Arc<Shared>) -> mpsc::Receiver<Sample> {
-    let (sender, receiver) = mpsc::channel(4);
-    let shared = shared.clone();
-    let mut sampler = Sampler::new(shared.host.clone());
-    let body = move || {
-        loop {
-            let started = shared.host.now();
-            let sample = sampler.sample();
-            {
-                let mut seen = lock(&shared.seen);
-                seen.stuck = sampler.stuck();
-            }
-            if sender.blocking_send(sample).is_err() {
-                return;
-            }
-            let interval = shared.config().sample_interval.0;
-            let spent = shared.host.now().steady_since(&started).unwrap_or(0.0);
-            std::thread::sleep(Duration::from_secs_f64((interval - spent).clamp(0.05, interval)));
-        }
-    };
-    // Without a thread there is no agent: the closed channel ends the driver with a message.
-    if let Err(e) = std::thread::Builder::new().name("sampler".into()).spawn(body) {
-        tracing::error!("the sampler's thread cannot be started: {e}");
-    }
-    receiver
-}
 
 /// Tells systemd, where there is one.
 pub(super) fn ready() {

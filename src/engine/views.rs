@@ -37,7 +37,10 @@ pub(super) fn status(shared: &Shared) -> Status {
         actuator,
         record: store.health(),
         stuck: seen.stuck.clone(),
-        psi_mode: crate::sense::psi_mode().to_owned(),
+        psi_mode: match shared.without_triggers.get() {
+            Some(Some(why)) => format!("{}, {why}", shared.psi_mode()),
+            _ => shared.psi_mode().to_owned(),
+        },
         refused_config: lock(&shared.refused_config).clone(),
         now,
     }

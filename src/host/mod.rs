@@ -45,8 +45,8 @@ mod units;
 mod usage;
 mod view;
 mod vmstat;
-pub(crate) mod write_trial;
 mod wake;
+pub(crate) mod write_trial;
 mod writers;
 
 pub use facts::{HostFacts, facts};

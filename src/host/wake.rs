@@ -1,8 +1,8 @@
-//! What ends the pause between two samples early: the kernel's pressure triggers, a file that has something to tell, or somebody's call.
+//! What ends the pause between two samples early: the kernel's pressure triggers, or somebody's call.
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,8 +37,6 @@ impl Waker {
 pub struct Woken {
     /// The kernel says that tasks stall.
     pub pressure: bool,
-    /// The watched file can be read.
-    pub file: bool,
     pub called: bool,
 }
 
@@ -73,22 +71,17 @@ impl Wake {
         self.without.as_deref()
     }
 
-    /// Waits for at most `pause`, also for `file` to become readable.
-    pub fn wait(&self, pause: Duration, file: Option<BorrowedFd<'_>>) -> Woken {
+    /// Waits for at most `pause`.
+    pub fn wait(&self, pause: Duration) -> Woken {
         let mut polled = vec![PollFd::new(&self.call.0, PollFlags::IN)];
         polled.extend(self.triggers.iter().map(|t| PollFd::new(t, PollFlags::PRI)));
-        polled.extend(file.map(|f| PollFd::from_borrowed_fd(f, PollFlags::IN)));
         // Longer than a `Timespec` holds is for ever; so is what poll refuses: the caller samples now, which harms nobody.
         let pause = Timespec::try_from(pause).ok();
         if poll(&mut polled, pause.as_ref()).is_err() {
             return Woken::default();
         }
         let ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
-        let woken = Woken {
-            called: ready(&polled[0]),
-            pressure: polled[1..=self.triggers.len()].iter().any(ready),
-            file: file.is_some() && polled.last().is_some_and(ready),
-        };
+        let woken = Woken { called: ready(&polled[0]), pressure: polled[1..].iter().any(ready) };
         if woken.called {
             let mut count = [0; 8];
             let _emptied = rustix::io::read(&*self.call.0, &mut count);
@@ -109,7 +102,6 @@ fn trigger(root: &Root, (path, what): &(&str, &str)) -> Read<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::AsFd;
     use std::time::Instant;
 
     #[test]
@@ -118,20 +110,11 @@ mod tests {
         let waker = wake.waker();
         let called = std::thread::spawn(move || (0..3).for_each(|_| waker.wake()));
         let begun = Instant::now();
-        assert!(wake.wait(Duration::from_secs(600), None).called);
+        assert!(wake.wait(Duration::from_secs(600)).called);
         assert!(begun.elapsed() < Duration::from_secs(300));
         called.join().unwrap();
-        while wake.wait(Duration::ZERO, None).called {}
-        assert!(!wake.wait(Duration::from_millis(1), None).called);
-    }
-
-    #[test]
-    fn a_file_that_can_be_read_ends_it_too() {
-        let wake = Wake::new(std::path::Path::new("/")).unwrap();
-        let (read, write) = rustix::pipe::pipe().unwrap();
-        assert!(!wake.wait(Duration::from_millis(1), Some(read.as_fd())).file);
-        rustix::io::write(&write, b"x").unwrap();
-        assert!(wake.wait(Duration::from_secs(600), Some(read.as_fd())).file);
+        while wake.wait(Duration::ZERO).called {}
+        assert!(!wake.wait(Duration::from_millis(1)).called);
     }
 
     #[test]
@@ -139,6 +122,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let wake = Wake::new(dir.path()).unwrap();
         assert!(wake.without_triggers().is_some_and(|why| why.contains("/proc/pressure/memory")), "{wake:?}");
-        assert_eq!(wake.wait(Duration::ZERO, None), Woken::default());
+        assert_eq!(wake.wait(Duration::ZERO), Woken::default());
     }
 }

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use exposition::Exposition;
 use node::Node;
 use own::Counts;
-pub use own::{Own, SourceState};
+pub use own::Own;
 pub use page::{Encoding, Format, Page};
 
 use crate::model::{Bytes, EffectState, Now, Outcome, RefusalReason, Sample, Verdict};

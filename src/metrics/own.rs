@@ -1,29 +1,11 @@
 //! `byteport_*`: what the agent says of itself. Counters are there at 0 from the start, so that an alert on an increase works from the
 //! first scrape.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::exposition::{Exposition, Kind, Labels, Number};
-use crate::model::{Bytes, EffectState, KernelLog, Now, Outcome, RefusalReason, Severity, Signal, Verdict};
+use crate::model::{Bytes, EffectState, KernelLog, Now, Outcome, RefusalReason, Severity, Signal, SourceState, Verdict};
 use crate::runbooks;
-
-/// How one source of samples fares. What is not known of it is `None`, and has no series.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SourceState {
-    pub name: Cow<'static, str>,
-    /// What node_exporter calls the collectors that read the same.
-    pub collectors: &'static [&'static str],
-    /// As it is applied, stretched or not.
-    pub interval_s: Option<f64>,
-    pub duration_s: Option<f64>,
-    /// The last reading gave a value.
-    pub success: bool,
-    /// Of the value that is shown.
-    pub age_s: Option<f64>,
-    /// For how long it has not answered; `None` when it does.
-    pub stuck_s: Option<f64>,
-}
 
 /// What the agent knows of itself at the time of a sample.
 #[derive(Debug, Clone, Copy)]

@@ -6,6 +6,7 @@
 //! Nothing here decides anything.
 
 mod book;
+mod carried;
 mod chain;
 mod error;
 mod folder;
@@ -16,6 +17,7 @@ mod room;
 mod store;
 mod summary;
 
+pub use carried::{carried, carry};
 pub use chain::OpenReport;
 pub use error::RecordError;
 pub use ledger::Ledger;

@@ -25,6 +25,10 @@ pub enum Want {
     Due,
     /// Something happened: the sweeps as well, while whoever it was is still there.
     Sweep,
+    /// All that every sample asks, due or not.
+    Host,
+    /// That, and all processes.
+    Processes,
     /// Every source once, also those that take their time.
     Everything,
 }
@@ -145,7 +149,13 @@ impl Sampler {
         }
         let interval_s = source.interval_s(self.every_s) * self.budget.stretch();
         let due = self.tracks.get(&source).is_none_or(|track| track.is_due(interval_s, now_s));
-        due || want == Want::Everything || (want == Want::Sweep && source.is_sweep())
+        match want {
+            Want::Due => due,
+            Want::Sweep => due || source.is_sweep(),
+            Want::Host => source.is_of_every_sample(),
+            Want::Processes => source.is_of_every_sample() || source == Source::Processes,
+            Want::Everything => true,
+        }
     }
 
     /// What was not asked this time is as old as it is.
@@ -186,13 +196,7 @@ impl Sampler {
 
     /// Sources and mounts that have not answered, as of the last sample, and for how many seconds.
     pub fn stuck(&self) -> BTreeMap<String, f64> {
-        let mut stuck: BTreeMap<String, f64> = BTreeMap::new();
-        let filesystems = self.sample_before.as_ref().and_then(|s| s.filesystems.value());
-        for fs in filesystems.into_iter().flatten() {
-            if let Some(for_s) = fs.stuck_for_s {
-                stuck.insert(format!("mount {}", fs.mount.path), for_s);
-            }
-        }
+        let mut stuck: BTreeMap<String, f64> = self.stuck_mounts().collect();
         if let Some((source, for_s)) = self.slow.waits().filter(|(_, for_s)| *for_s >= STUCK_AFTER_S) {
             stuck.insert(source.name().to_owned(), for_s);
         }
@@ -210,7 +214,25 @@ impl Sampler {
             let stuck_s = waits.filter(|(s, for_s)| *s == source && *for_s >= STUCK_AFTER_S).map(|(_, for_s)| for_s);
             track(source).cloned().unwrap_or_default().state(source, source.interval_s(self.every_s) * stretch, now_s, stuck_s)
         };
-        Source::ALL.into_iter().map(state).collect()
+        let mut all: Vec<SourceState> = Source::ALL.into_iter().map(state).collect();
+        // A mount that hangs is told under its own name: the source goes on without it.
+        for (mount, for_s) in self.stuck_mounts() {
+            all.push(SourceState {
+                name: mount.into(),
+                collectors: &[],
+                interval_s: None,
+                duration_s: None,
+                success: false,
+                age_s: None,
+                stuck_s: Some(for_s),
+            });
+        }
+        all
+    }
+
+    fn stuck_mounts(&self) -> impl Iterator<Item = (String, f64)> {
+        let filesystems = self.sample_before.as_ref().and_then(|s| s.filesystems.value());
+        filesystems.into_iter().flatten().filter_map(|fs| Some((format!("mount {}", fs.mount.path), fs.stuck_for_s?)))
     }
 
     /// Where a run after this one goes on listening.

@@ -107,6 +107,11 @@ impl Source {
         }
     }
 
+    /// Cheap, and asked with every sample.
+    pub const fn is_of_every_sample(self) -> bool {
+        self.interval_s(1.0) <= 1.0
+    }
+
     /// Asked at once when something happened: who it was is seen only while it lasts.
     pub const fn is_sweep(self) -> bool {
         matches!(self, Self::Processes | Self::Cgroups | Self::Units)

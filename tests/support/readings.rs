@@ -9,12 +9,12 @@ use byteport::model::{
     Conntrack, Counter, CpuStat, CpuTimes, Discards, DiskIo, FileHandles, Flushes, Identity, LoadAverage, NetIo, Observed, Pressure,
     Processes, Sample,
 };
-use byteport::sense::Sampler;
+use byteport::sense::{Sampler, Want};
 
 /// A sample of this host with every part that `node_*` is made of, but for units and the clock.
 pub fn sample() -> Sample {
     let host = Arc::new(LiveHost::new(Path::new("/"), None, None).expect("this host"));
-    let mut sample = Sampler::new(host).sample();
+    let mut sample = Sampler::new(host, 5.0).sample(Want::Everything);
     sample.disks = Observed::fresh(disks());
     sample.io_pressure = pressure("io");
     let readings = &mut sample.readings;

@@ -42,6 +42,7 @@ async fn scrape(State(shared): State<Arc<Shared>>, asked: HeaderMap) -> Response
         return (StatusCode::NOT_ACCEPTABLE, [vary], "This page is had as identity, gzip or zstd.\n").into_response();
     };
     let format = negotiation::format(&asked);
+    shared.sample_for_scrape().await;
     let kind = (header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
     let mut response = ([kind, vary], shared.metrics.page().get(format, encoding)).into_response();
     if encoding != Encoding::Identity {

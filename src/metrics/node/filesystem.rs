@@ -95,6 +95,7 @@ mod tests {
 
     fn fs(path: &[u8], fs_type: &str, usage: Observed<FsUsage>) -> FsSample {
         FsSample {
+            takes_writes: Observed::unavailable("not tried"),
             mount: Mount {
                 path: HostPath::from_bytes(path),
                 device: rustix::fs::makedev(0x12345, 0x6789ab),

@@ -10,8 +10,7 @@ mod network;
 mod systemd;
 
 use super::exposition::{Exposition, Kind, Labels};
-use super::own::SourceState;
-use crate::model::Sample;
+use crate::model::{Sample, SourceState};
 
 /// Renders samples; remembers of the one before only what keeps a counter from going back.
 #[derive(Debug, Default)]

@@ -33,6 +33,7 @@ pub fn filesystem(path: &[u8], kind: FsKind, used: Option<u64>) -> TopFilesystem
                 also_at: vec![],
             },
             usage: used.map_or_else(|| Observed::unavailable("statvfs: Permission denied"), |used| Observed::fresh(usage(used))),
+            takes_writes: Observed::unavailable("not tried"),
             stuck_for_s: None,
             ext4_errors: Observed::unavailable("no ext4"),
             disks: vec![],
@@ -139,6 +140,7 @@ pub fn troubled() -> Top {
             ],
         }),
         processes: Observed::fresh(Processes {
+            unreadable: 0,
             count: 231,
             threads: 1034,
             states: vec![('R', 5), ('S', 224), ('D', 2)],
@@ -153,6 +155,8 @@ pub fn troubled() -> Top {
             vanished: 1,
         }),
         cgroups: Observed::fresh(Cgroups {
+            cut: 0,
+            unreadable: 0,
             version: CgroupVersion::V2,
             count: 83,
             top: vec![

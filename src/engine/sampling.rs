@@ -1,0 +1,148 @@
+//! The sampler's thread: a sample on a clock, at once when the kernel says that tasks stall or something was told, or for each scrape where
+//! that is asked for.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use super::shared::{Shared, lock};
+use crate::host::{Wake, Waker};
+use crate::model::{Sample, SourceState};
+use crate::sense::{Happened, Listen, Listening, Sampler, Want};
+
+/// Where to go on listening after a restart.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Places {
+    /// The kernel's sequence number, good for one boot.
+    pub kernel: Option<u64>,
+    /// The journal's cursor.
+    pub journal: Option<String>,
+}
+
+/// A sample and how it was come by.
+#[derive(Debug)]
+pub(super) struct Sampled {
+    pub sample: Sample,
+    pub sources: Vec<SourceState>,
+    /// By how much intervals are longer than configured.
+    pub stretch: f64,
+}
+
+/// When samples are taken besides by the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnScrape {
+    /// A scrape is given what the clock brought.
+    Nothing,
+    /// One scrape, one sample of what every sample asks: for measuring.
+    Host,
+    /// The same with all processes.
+    Processes,
+}
+
+/// Two sweeps that events ask for are at least this far apart: what stalls is not helped by being looked at without a pause.
+const BETWEEN_SWEEPS: Duration = Duration::from_secs(5);
+
+/// What wakes the sampler, from any thread.
+#[derive(Debug)]
+pub(super) struct Alarm {
+    waker: Waker,
+    happened: AtomicBool,
+}
+
+impl Alarm {
+    /// Something that is worth a sweep.
+    pub fn raise(&self) {
+        self.happened.store(true, Ordering::Relaxed);
+        self.waker.wake();
+    }
+
+    /// Somebody waits for a sample.
+    pub fn call(&self) {
+        self.waker.wake();
+    }
+}
+
+/// Samples on a thread of its own: a read that hangs delays no episode and no scrape. It ends with the receiver.
+///
+/// # Errors
+/// When the kernel gives neither the descriptor nor the thread.
+pub(super) fn start(shared: &Arc<Shared>, root: &Path, places: Places, on_scrape: OnScrape) -> std::io::Result<mpsc::Receiver<Sampled>> {
+    let (sender, receiver) = mpsc::channel(4);
+    let wake = Wake::new(root)?;
+    let alarm = Arc::new(Alarm { waker: wake.waker(), happened: AtomicBool::new(false) });
+    // Set once: there is one sampler.
+    let _first = (shared.alarm.set(Arc::clone(&alarm)).is_ok(), shared.on_scrape.set(on_scrape).is_ok());
+    drop(shared.without_triggers.set(wake.without_triggers().map(str::to_owned)));
+    let told = Arc::clone(&alarm);
+    let listen = Listen { journal: shared.config().journal.clone(), kernel_after: places.kernel, journal_after: places.journal };
+    let listening = Listening::start(root, listen, move |happened| hear(&happened, &told))?;
+    let mut sampler = Sampler::new(shared.host.clone(), shared.config().sample_interval.0).listening(listening);
+    let shared = shared.clone();
+    let body = move || {
+        let mut want = Want::Everything;
+        let mut swept = Instant::now();
+        loop {
+            let begun = Instant::now();
+            sampler.every(shared.config().sample_interval.0);
+            let sample = sampler.sample(want);
+            let sources = sampler.sources();
+            if let Some(places) = sampler.places() {
+                *lock(&shared.places) = Places { kernel: places.0, journal: places.1 };
+            }
+            lock(&shared.seen).stuck = sampler.stuck();
+            if sender.blocking_send(Sampled { sample, sources, stretch: sampler.stretch() }).is_err() {
+                return;
+            }
+            want = pause(&wake, &alarm, begun, sampler.pause_s(), &mut swept, on_scrape);
+        }
+    };
+    std::thread::Builder::new().name("sampler".into()).spawn(body)?;
+    Ok(receiver)
+}
+
+/// Waits for the next sample, and says what it is to ask.
+fn pause(wake: &Wake, alarm: &Alarm, begun: Instant, pause_s: f64, swept: &mut Instant, on_scrape: OnScrape) -> Want {
+    let until = begun + Duration::from_secs_f64(pause_s.clamp(0.05, 86_400.0));
+    loop {
+        // By the clock as well, a scrape more or less, unless scrapes are all there is.
+        let left = match on_scrape {
+            OnScrape::Nothing => until.saturating_duration_since(Instant::now()),
+            OnScrape::Host | OnScrape::Processes => Duration::from_secs(3600),
+        };
+        let woken = wake.wait(left);
+        match on_scrape {
+            OnScrape::Nothing => {}
+            OnScrape::Host if woken.called => return Want::Host,
+            OnScrape::Processes if woken.called => return Want::Processes,
+            OnScrape::Host | OnScrape::Processes => continue,
+        }
+        let happened = woken.pressure || alarm.happened.swap(false, Ordering::Relaxed);
+        if happened && swept.elapsed() >= BETWEEN_SWEEPS {
+            *swept = Instant::now();
+            return Want::Sweep;
+        }
+        if until.saturating_duration_since(Instant::now()).is_zero() {
+            return Want::Due;
+        }
+        if happened {
+            // Told too soon after the last sweep: the trigger stays silent for its window, a storm of events does not.
+            std::thread::sleep(Duration::from_millis(200).min(until.saturating_duration_since(Instant::now())));
+        }
+    }
+}
+
+/// Runs where the host is listened to, so it only says it and goes on.
+fn hear(happened: &Happened, alarm: &Alarm) {
+    match happened {
+        Happened::Kernel(event) => {
+            tracing::warn!(BYTEPORT_KERNEL_EVENT = event.kind.as_str(), "the kernel says: {}", event.subject);
+        }
+        Happened::UnitFailed(unit) => tracing::warn!(BYTEPORT_UNIT = unit.as_str(), "{unit} failed"),
+        Happened::Journal => {}
+    }
+    alarm.raise();
+}

@@ -42,7 +42,7 @@ struct Ring {
 
 impl Ring {
     fn push(&mut self, moment: Moment, size: usize, apart_s: f64) {
-        if self.newest().is_some_and(|last| moment.at_s - last.at_s < apart_s * 0.9) {
+        if self.newest().is_some_and(|last| moment.at_s - last.at_s < apart_s) {
             return;
         }
         if self.moments.len() < size {
@@ -67,8 +67,9 @@ impl Ring {
 }
 
 impl Timeline {
-    const FINE: (usize, f64) = (180, 5.0);
-    const COARSE: (usize, f64) = (360, 60.0);
+    /// How many, and how many seconds apart at least: half a sample early is in time.
+    const FINE: (usize, f64) = (180, 4.5);
+    const COARSE: (usize, f64) = (360, 57.5);
     /// What both rings hold when they are full.
     pub const BYTES: usize = (Self::FINE.0 + Self::COARSE.0) * size_of::<Moment>();
 

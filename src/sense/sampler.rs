@@ -120,8 +120,11 @@ impl Sampler {
                 Source::Pressure => {
                     // One source to whoever looks: a kernel has all three files or none.
                     ask(track, &mut r.cpu_pressure, now_s, || host.cpu_pressure());
+                    let first_s = track.duration_s;
                     ask(track, &mut r.memory_pressure, now_s, || host.memory_pressure());
+                    let second_s = track.duration_s;
                     ask(track, &mut io_pressure, now_s, || host.io_pressure());
+                    track.duration_s = [first_s, second_s, track.duration_s].into_iter().flatten().reduce(|sum, s| sum + s);
                 }
                 Source::Network => ask(track, &mut r.network, now_s, || host.network()),
                 Source::FileHandles => ask(track, &mut r.file_handles, now_s, || host.file_handles()),
@@ -248,11 +251,12 @@ fn ask<T>(track: &mut Track, into: &mut Observed<T>, now_s: f64, read: impl FnOn
 
 /// What was told meanwhile by somebody who listens.
 fn told<T>(track: &mut Track, source: Source, now_s: f64, told: Option<Observed<T>>) -> Observed<T> {
-    let not_here = |why: String| ReadError::NotHere { what: source.name().to_owned(), why };
+    let what = source.name().to_owned();
     let read = match told {
         Some(Observed::Value { value, .. }) => Ok(value),
-        Some(Observed::Unavailable { why }) => Err(not_here(why)),
-        None => Err(not_here("this look does not wait for it".to_owned())),
+        // Whoever listens had it or should have: its absence is a failure, not a trait of the host.
+        Some(Observed::Unavailable { why }) => Err(ReadError::Parse { what, why }),
+        None => Err(ReadError::NotHere { what, why: "this look does not wait for it".to_owned() }),
     };
     track.enter(read, now_s, 0.0)
 }

@@ -123,7 +123,7 @@ impl Source {
 pub(super) struct Track {
     pub asked_at_s: Option<f64>,
     value_at_s: Option<f64>,
-    duration_s: Option<f64>,
+    pub duration_s: Option<f64>,
     succeeded: bool,
 }
 

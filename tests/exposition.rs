@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use byteport::metrics::{Format, Metrics, Own};
 use byteport::model::{
-    BootId, ClockSync, KernelEventKind, KernelLog, Now, Observed, Sample, Severity, Signal, SourceState, Subject, UnitState, Units, Verdict,
+    BootId, ClockSync, Conntrack, KernelEventKind, KernelLog, Now, Observed, Sample, Severity, Signal, SourceState, Subject, UnitState,
+    Units, Verdict,
 };
 use support::agent::{Agent, Running, ask, exchange, free_port, wait};
 use support::readings;
@@ -215,6 +216,7 @@ fn everything() -> (Sample, Vec<SourceState>, Vec<Signal>, KernelLog) {
     sample.readings.units = Observed::fresh(Units { system_state: "degraded".into(), units, newly_failed: Vec::new() });
     let clock = ClockSync { synchronised: true, offset_s: -1.5e-7, max_error_s: 16.0, estimated_error_s: 0.0 };
     sample.readings.clock = Observed::fresh(clock);
+    sample.readings.conntrack = Observed::fresh(Conntrack { entries: 3, limit: 65_536 });
     let source = SourceState {
         name: "stat".into(),
         collectors: &["cpu", "stat"],
@@ -250,6 +252,9 @@ fn promtool_has_nothing_to_say() {
     for line in ["byteport_source_age_seconds", "node_systemd_unit_state", "node_scrape_collector_success", "byteport_last_verify_verdict"]
     {
         assert!(families.kinds.contains_key(line), "{line}");
+    }
+    for name in include_str!("../deploy/series.txt").lines() {
+        assert!(families.series.contains_key(name), "{name}: rules or the dashboard rely on it, and it is not told");
     }
     let dropped = &families.series["byteport_series_dropped_total"][&labels_of("reason=\"duplicate\"")];
     assert!(*dropped >= 7.0, "a unit and a signal that were there twice: {dropped}");

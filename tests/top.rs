@@ -241,6 +241,21 @@ fn control_c_and_sigterm_give_the_terminal_back() {
     terminal.is_as_before(0);
 }
 
+#[test]
+fn a_terminal_that_is_closed_ends_it() {
+    let Some(terminal) = Terminal::open(80, 24) else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let agent = hostile(dir.path());
+    // A hangup is not heard by everybody who is started from a script: its end has to be noticed as well.
+    let pid = terminal.top(agent.socket().to_str().unwrap(), "env --ignore-signal=HUP");
+    terminal.until("a frame", |text| text.contains("[1 Filesystems]"));
+    let pid = fs::read_to_string(pid).unwrap().trim().to_owned();
+    drop(terminal);
+    // Gone, or only waiting for somebody to take note of it.
+    let ended = || fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.rsplit(") ").next().unwrap().starts_with('Z'));
+    wait(|| ended().then_some(()), || format!("pid {pid} goes on without a terminal"));
+}
+
 /// Names that clear the screen, break lines and write backwards do nothing to a real terminal.
 #[test]
 fn hostile_names_do_nothing_to_a_terminal() {

@@ -47,7 +47,10 @@ pub fn run(args: &args::Top, ctx: &mut Ctx<'_>) -> Result<Done> {
             screen.draw(|frame| draw::draw(frame, &mut view))?;
             stale = false;
         }
-        if event::poll(TICK)? {
+        if !screen::is_there(TICK) {
+            break;
+        }
+        if event::poll(Duration::ZERO)? {
             match event::read()? {
                 Event::Key(key) if view.key(key) => break,
                 _ => stale = true,

@@ -3,12 +3,14 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::Show;
 use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// While it lives, the terminal is ours.
@@ -48,6 +50,16 @@ impl Drop for Screen<'_> {
     fn drop(&mut self) {
         restore();
     }
+}
+
+/// Waits for a key, at most `patience`, and says whether there is still a terminal that one could come from. Asked before every look for
+/// events: at the end of a terminal that was closed, the look would go on for ever.
+pub(super) fn is_there(patience: Duration) -> bool {
+    let stdin = io::stdin();
+    let mut fds = [PollFd::new(&stdin, PollFlags::IN)];
+    // A signal, such as that of a resize, ends the wait; what came is looked for by the caller.
+    let waited = poll(&mut fds, Timespec::try_from(patience).ok().as_ref());
+    waited.is_err() || !fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL)
 }
 
 /// A terminal that is gone cannot be given back, and need not be.

@@ -31,7 +31,17 @@ fn median(mut work: impl FnMut()) -> f64 {
 
 fn main() {
     let sample = readings::sample();
-    let own = Own { raised: &[], sources: &[], stretch: 1.0, cooldowns: 0, psi_mode: "polling", state_bytes: 0, kernel_log: None };
+    let own = Own {
+        raised: &[],
+        sources: &[],
+        stretch: 1.0,
+        cooldowns: 0,
+        psi_mode: "polling",
+        state_bytes: 0,
+        kernel_log: None,
+        journal: None,
+        acting: false,
+    };
     let metrics = Metrics::new("0");
     let render = median(|| metrics.sample(&sample, &own, true));
     let page = metrics.page();

@@ -69,7 +69,7 @@ fn labels_of(mut rest: &str) -> BTreeMap<String, String> {
 }
 
 fn own<'a>(sources: &'a [SourceState], raised: &'a [Signal], kernel_log: Option<&'a KernelLog>) -> Own<'a> {
-    Own { raised, sources, stretch: 1.5, cooldowns: 2, psi_mode: "triggers", state_bytes: 4096, kernel_log }
+    Own { raised, sources, stretch: 1.5, cooldowns: 2, psi_mode: "triggers", state_bytes: 4096, kernel_log, journal: None, acting: false }
 }
 
 fn rendered(sample: &Sample) -> String {

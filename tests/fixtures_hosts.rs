@@ -92,7 +92,17 @@ fn exposed(name: &str) -> String {
     let sample = sampler.sample(Want::Everything);
     let metrics = Metrics::new("test");
     let sources = sampler.sources();
-    let own = Own { raised: &[], sources: &sources, stretch: 1.0, cooldowns: 0, psi_mode: "polling", state_bytes: 0, kernel_log: None };
+    let own = Own {
+        raised: &[],
+        sources: &sources,
+        stretch: 1.0,
+        cooldowns: 0,
+        psi_mode: "polling",
+        state_bytes: 0,
+        kernel_log: None,
+        journal: None,
+        acting: false,
+    };
     metrics.sample(&sample, &own, true);
     let text = String::from_utf8(metrics.page().plain(Format::Text).to_vec()).unwrap();
     let of_the_reader = ["node_time_seconds", "node_timex_", "node_scrape_collector_duration_seconds"];

@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use byteport::host::{JournalAsk, JournalEntry};
-use byteport::model::{KernelEvent, KernelEventKind, Observed, UnitState, Units};
+use byteport::host::JournalAsk;
+use byteport::model::{JournalEntry, KernelEvent, KernelEventKind, Observed, UnitState, Units};
 use byteport::sense::{Happened, Listen, Listening};
 use support::{missing, output};
 

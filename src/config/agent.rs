@@ -116,6 +116,11 @@ pub(super) fn build(sources: &[layers::Source], env: &dyn Fn(&str) -> Option<Str
 }
 
 impl Agent {
+    /// Whether steps are to be done at all, as far as this side is concerned.
+    pub fn is_acting(&self) -> bool {
+        self.policies.values().any(|p| p.mode == Mode::Act)
+    }
+
     /// The maintenance window that is open, in words.
     pub fn in_maintenance(&self, at: jiff::Timestamp) -> Option<String> {
         self.maintenance.iter().find(|w| w.is_open(at)).map(|w| format!("maintenance window {w}"))

@@ -45,6 +45,9 @@ pub enum DriverError {
 /// Signals that stay raised get another episode after this: what was refused then may be allowed by now.
 const LOOK_AGAIN: Duration = Duration::from_secs(6 * 3600);
 
+/// Between two questions to the actuator whether it is there.
+const GREET_EVERY_S: f64 = 30.0;
+
 /// One full sample, as the exposition would show it.
 ///
 /// # Errors
@@ -63,6 +66,8 @@ pub fn once(config_path: &Path, root: &Path) -> Result<String, DriverError> {
         psi_mode: "polling",
         state_bytes: 0,
         kernel_log: sample.readings.kernel_log.value(),
+        journal: None,
+        acting: loaded.config.is_acting(),
     };
     metrics.sample(&sample, &own, loaded.config.node_metrics);
     Ok(String::from_utf8_lossy(metrics.page().plain(Format::Text)).into_owned())
@@ -140,6 +145,7 @@ pub async fn run(config_path: &Path, root: &Path, on_scrape: OnScrape) -> Result
         shared: shared.clone(),
         detector: Detector::sampling_every(config.sample_interval.0),
         router: Router::default(),
+        greeted: Now { uptime_s: f64::NEG_INFINITY, ..shared.started.clone() },
         looked_again: shared.started.clone(),
         episodes: BTreeMap::new(),
         tasks: tokio::task::JoinSet::new(),
@@ -198,6 +204,8 @@ struct Driver {
     shared: Arc<Shared>,
     detector: Detector,
     router: Router,
+    /// When the actuator was last asked whether it is there.
+    greeted: Now,
     /// When signals that stay raised were last looked at again.
     looked_again: Now,
     /// Running episodes, and where to tell them of signals.
@@ -240,6 +248,8 @@ impl Driver {
                 psi_mode: self.shared.psi_mode(),
                 state_bytes,
                 kernel_log: sample.readings.kernel_log.value(),
+                journal: sample.readings.journal.value(),
+                acting: self.shared.config().is_acting(),
             };
             self.shared.metrics.sample(&sample, &own, self.shared.config().node_metrics);
             seen.take(sample);
@@ -248,6 +258,12 @@ impl Driver {
         for scrape in answered {
             // A scraper that went away needs no page.
             let _gone = scrape.send(());
+        }
+        if now.steady_since(&self.greeted).is_none_or(|s| s >= GREET_EVERY_S) {
+            self.greeted = now.clone();
+            let shared = self.shared.clone();
+            // Blocking, and bounded by the client; what it answers is for `status` and metrics.
+            tokio::task::spawn_blocking(move || drop(shared.ask_hello()));
         }
         if self.shared.take_look_again() || now.proven_since(&self.looked_again).0 >= LOOK_AGAIN.as_secs_f64() {
             self.looked_again = now.clone();

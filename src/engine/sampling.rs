@@ -81,10 +81,13 @@ pub(super) fn start(shared: &Arc<Shared>, root: &Path, places: Places, on_scrape
     let listen = Listen { journal: shared.config().journal.clone(), kernel_after: places.kernel, journal_after: places.journal };
     let listening = Listening::start(root, listen, move |happened| hear(&happened, &told))?;
     let mut sampler = Sampler::new(shared.host.clone(), shared.config().sample_interval.0).listening(listening);
+    if wake.without_triggers().is_some() {
+        sampler = sampler.polling_pressure();
+    }
     let shared = shared.clone();
     let body = move || {
         let mut want = Want::Everything;
-        let mut swept = Instant::now();
+        let (mut swept, mut stretched) = (Instant::now(), 1.0);
         loop {
             let begun = Instant::now();
             sampler.every(shared.config().sample_interval.0);
@@ -94,6 +97,10 @@ pub(super) fn start(shared: &Arc<Shared>, root: &Path, places: Places, on_scrape
                 *lock(&shared.places) = Places { kernel: places.0, journal: places.1 };
             }
             lock(&shared.seen).stuck = sampler.stuck();
+            if sampler.stretch() > 1.0 && stretched <= 1.0 {
+                tracing::info!("sampling costs more than it may: its intervals are stretched, {} times at first", sampler.stretch());
+            }
+            stretched = sampler.stretch();
             if sender.blocking_send(Sampled { sample, sources, stretch: sampler.stretch() }).is_err() {
                 return;
             }

@@ -3,7 +3,7 @@
 use super::shared::{Shared, lock};
 use crate::act::client::UndoResult;
 use crate::config::Agent;
-use crate::guard::{self, Asked, Circumstances, Mode};
+use crate::guard::{self, Asked, Circumstances};
 use crate::model::{Body, EffectState, IncidentId, Observed, Refusal, RefusalReason, Subject, Undo};
 use crate::runbooks::{self, Depth, FocusedAsk};
 use crate::wire::actuator::Hello;
@@ -56,7 +56,7 @@ pub(super) const fn mode(why_observe: Option<&str>) -> &'static str {
 
 /// What keeps the agent from acting, whatever it finds.
 pub(super) fn why_observe(config: &Agent, actuator: &Observed<Hello>) -> Option<String> {
-    let acting = config.policies.values().any(|p| p.mode == Mode::Act);
+    let acting = config.is_acting();
     match (acting, actuator) {
         (false, _) if config.dry_run => Some("BYTEPORT_DRY_RUN is set".to_owned()),
         (false, _) => Some("mode is observe in the agent's configuration".to_owned()),

@@ -50,7 +50,7 @@ pub(crate) mod write_trial;
 mod writers;
 
 pub use facts::{HostFacts, facts};
-pub use journal::{Journal, JournalAsk, JournalEntry, JournalWatch};
+pub use journal::{Journal, JournalAsk, JournalWatch};
 pub use kmsg::KernelLogReader;
 pub use live::LiveHost;
 pub use peers::{in_group, random_u16, user_name};

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::exposition::{Exposition, Kind, Labels, Number};
-use crate::model::{Bytes, EffectState, KernelLog, Now, Outcome, RefusalReason, Severity, Signal, SourceState, Verdict};
+use crate::model::{Bytes, EffectState, JournalLog, KernelLog, Now, Outcome, RefusalReason, Severity, Signal, SourceState, Verdict};
 use crate::runbooks;
 
 /// What the agent knows of itself at the time of a sample.
@@ -20,6 +20,9 @@ pub struct Own<'a> {
     /// Bytes on disk of everything in the state folder.
     pub state_bytes: u64,
     pub kernel_log: Option<&'a KernelLog>,
+    pub journal: Option<&'a JournalLog>,
+    /// The configuration wants steps to be done, whatever keeps them from it.
+    pub acting: bool,
 }
 
 const STEP_OUTCOMES: [&str; 4] = ["done", "partial", "failed", "unknown"];
@@ -155,6 +158,11 @@ impl Own<'_> {
             let help = "Lines of the kernel's log that were gone before they could be read.";
             to.single("byteport_kernel_log_lines_dropped_total", Kind::Counter, help, log.dropped);
         }
+        if let Some(log) = self.journal {
+            to.single("byteport_journal_entries_total", Kind::Counter, "Entries of the journal that were asked for.", log.told);
+            to.single("byteport_journal_dropped_total", Kind::Counter, "Entries that were asked for and not kept.", log.dropped);
+        }
+        to.single("byteport_acting", Kind::Gauge, "1 when the configuration wants steps to be done.", self.acting);
     }
 
     fn write_signals(&self, to: &mut Exposition) {

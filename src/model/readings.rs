@@ -27,6 +27,7 @@ pub struct Readings {
     pub cgroups: Observed<Cgroups>,
     pub units: Observed<Units>,
     pub kernel_log: Observed<KernelLog>,
+    pub journal: Observed<JournalLog>,
 }
 
 /// A number with the kernel's name for it. Of `meminfo` the unit is bytes where the kernel prints `kB`, else a plain count.
@@ -243,6 +244,30 @@ pub struct KernelLog {
     pub recent: Vec<KernelEvent>,
 }
 
+/// What the journal told of the units that are followed, since this program began to listen.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalLog {
+    pub told: u64,
+    /// Asked for, and not kept.
+    pub dropped: u64,
+    /// How often a place in the journal had to be given up: what was missed then is not known.
+    pub gaps: u64,
+    /// The latest entries, oldest first, at most a fixed number of them.
+    pub recent: Vec<JournalEntry>,
+}
+
+/// One entry of the journal that was asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalEntry {
+    /// Empty for what belongs to none.
+    pub unit: String,
+    /// syslog's, 0 (emergency) to 7 (debug).
+    pub priority: Option<u8>,
+    /// Any text, of anybody: to be quoted where it is shown. Cut to 4 KiB.
+    pub message: String,
+    pub message_id: String,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KernelEvent {
     pub kind: KernelEventKind,
@@ -305,7 +330,8 @@ impl Readings {
             processes,
             cgroups,
             units,
-            kernel_log
+            kernel_log,
+            journal
         )
     }
 }

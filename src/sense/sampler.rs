@@ -1,6 +1,6 @@
 //! One sample from many sources, each as often as it is worth, none of which can hold up the others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -11,10 +11,15 @@ use super::filesystems::{self, DiskMap};
 use super::slow::{Slow, timed};
 use super::source::{Source, Track};
 use crate::host::{Read, ReadError, ReadHost};
-use crate::model::{Observed, Readings, Sample, SourceState};
+use crate::model::{JournalEntry, JournalLog, Observed, Readings, Sample, SourceState};
 
 /// The hottest and largest processes and groups that are kept by name.
 const TOP: usize = 20;
+/// Where pressure is polled: from this share of the time on (some, avg10), so often.
+const PRESSED_PERCENT: f64 = 5.0;
+const PRESSED_S: f64 = 1.0;
+/// Entries of the journal that are kept.
+const RECENT: usize = 32;
 /// Less than this is not told as hanging: it may be under way.
 const STUCK_AFTER_S: f64 = 2.0;
 
@@ -46,6 +51,9 @@ pub struct Sampler {
     /// CPU seconds of this thread, and the boot clock, at the end of the sample before.
     spent: Option<(f64, f64)>,
     readings: Readings,
+    journal: VecDeque<JournalEntry>,
+    /// Nobody tells when pressure rises.
+    polls_pressure: bool,
     sample_before: Option<Sample>,
 }
 
@@ -68,6 +76,8 @@ impl Sampler {
             budget: Budget::default(),
             spent: None,
             readings: Readings::none("not asked yet"),
+            journal: VecDeque::new(),
+            polls_pressure: false,
             sample_before: None,
         }
     }
@@ -79,6 +89,13 @@ impl Sampler {
         self
     }
 
+    /// Nobody tells when pressure rises: it is polled every second while there is some.
+    #[must_use]
+    pub fn polling_pressure(mut self) -> Self {
+        self.polls_pressure = true;
+        self
+    }
+
     /// Another configured interval, from the next sample on.
     pub fn every(&mut self, every_s: f64) {
         self.every_s = every_s;
@@ -86,7 +103,14 @@ impl Sampler {
 
     /// Seconds until the next sample is to begin, by the clock and the budget.
     pub fn pause_s(&self) -> f64 {
-        self.every_s * self.budget.stretch()
+        if self.is_pressed() { PRESSED_S } else { self.every_s * self.budget.stretch() }
+    }
+
+    /// Tasks stall, and only looking tells how it goes on.
+    fn is_pressed(&self) -> bool {
+        let Some(sample) = self.sample_before.as_ref().filter(|_| self.polls_pressure) else { return false };
+        let all = [&sample.readings.cpu_pressure, &sample.io_pressure, &sample.readings.memory_pressure];
+        all.iter().any(|p| p.value().is_some_and(|p| p.some_avg10 >= PRESSED_PERCENT))
     }
 
     /// By how much intervals are longer than configured; 1: not at all.
@@ -135,6 +159,7 @@ impl Sampler {
                 Source::Cgroups => ask(track, &mut r.cgroups, now_s, || host.cgroups(TOP)),
                 Source::Units => r.units = told(track, source, now_s, listening.map(Listening::units)),
                 Source::KernelLog => r.kernel_log = told(track, source, now_s, listening.map(Listening::kernel_log)),
+                Source::Journal => r.journal = journal(track, now_s, listening, &mut self.journal),
                 Source::Node | Source::Writes => {}
             }
         }
@@ -150,7 +175,10 @@ impl Sampler {
         if matches!(source, Source::Node | Source::Writes) {
             return false;
         }
-        let interval_s = source.interval_s(self.every_s) * self.budget.stretch();
+        let interval_s = match source {
+            Source::Pressure if self.is_pressed() => PRESSED_S,
+            _ => source.interval_s(self.every_s) * self.budget.stretch(),
+        };
         let due = self.tracks.get(&source).is_none_or(|track| track.is_due(interval_s, now_s));
         match want {
             Want::Due => due,
@@ -247,6 +275,21 @@ impl Sampler {
 fn ask<T>(track: &mut Track, into: &mut Observed<T>, now_s: f64, read: impl FnOnce() -> Read<T>) {
     let (read, took_s) = timed(read);
     *into = track.enter(read, now_s, took_s);
+}
+
+/// Takes what the journal told since the last time; only the latest of it is kept.
+fn journal(track: &mut Track, now_s: f64, listening: Option<&Listening>, recent: &mut VecDeque<JournalEntry>) -> Observed<JournalLog> {
+    let Some(listening) = listening else { return told(track, Source::Journal, now_s, None) };
+    let read = match listening.journal() {
+        Observed::Value { value: new, .. } => {
+            recent.extend(new.entries);
+            recent.drain(..recent.len().saturating_sub(RECENT));
+            Ok(JournalLog { told: new.told, dropped: new.dropped, gaps: new.gaps, recent: recent.iter().cloned().collect() })
+        }
+        // Nothing is followed unless somebody asked for it.
+        Observed::Unavailable { why } => Err(ReadError::NotHere { what: "journal".to_owned(), why }),
+    };
+    track.enter(read, now_s, 0.0)
 }
 
 /// What was told meanwhile by somebody who listens.

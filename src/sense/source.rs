@@ -22,12 +22,13 @@ pub(super) enum Source {
     Cgroups,
     Units,
     KernelLog,
+    Journal,
     Node,
     Writes,
 }
 
 impl Source {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Filesystems,
         Self::Disks,
         Self::Cpu,
@@ -44,6 +45,7 @@ impl Source {
         Self::Cgroups,
         Self::Units,
         Self::KernelLog,
+        Self::Journal,
         Self::Node,
         Self::Writes,
     ];
@@ -67,6 +69,7 @@ impl Source {
             Self::Cgroups => "cgroups",
             Self::Units => "units",
             Self::KernelLog => "kernel_log",
+            Self::Journal => "journal",
             Self::Node => "node",
             Self::Writes => "writes",
         }
@@ -89,7 +92,7 @@ impl Source {
             Self::Identity => &["uname", "os"],
             Self::Processes => &["processes"],
             Self::Units => &["systemd"],
-            Self::Cgroups | Self::KernelLog | Self::Node | Self::Writes => &[],
+            Self::Cgroups | Self::KernelLog | Self::Journal | Self::Node | Self::Writes => &[],
         }
     }
 

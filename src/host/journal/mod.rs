@@ -21,6 +21,7 @@ use tokio::net::unix::pipe::Receiver;
 
 use self::export::{Export, Fields};
 use super::{Read, ReadError, sys};
+use crate::model::JournalEntry;
 
 const PLACES: &[&str] = &["/usr/bin/journalctl", "/bin/journalctl"];
 const FIELDS: &str = "--output-fields=MESSAGE,PRIORITY,_SYSTEMD_UNIT,UNIT,MESSAGE_ID";
@@ -45,18 +46,6 @@ pub struct JournalAsk {
     /// Whole names. journalctl resolves a pattern once, at its start, and would miss units that come later.
     pub units: Vec<String>,
     pub markers: Vec<String>,
-}
-
-/// One entry that was asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JournalEntry {
-    /// Empty for what belongs to none.
-    pub unit: String,
-    /// syslog's, 0 (emergency) to 7 (debug).
-    pub priority: Option<u8>,
-    /// Any text, of anybody: to be quoted where it is shown. Cut to 4 KiB.
-    pub message: String,
-    pub message_id: String,
 }
 
 /// What was told since the last time.

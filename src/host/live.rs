@@ -14,10 +14,10 @@ use super::root::{Root, io_error};
 use super::usage::{self, Usages};
 use super::{Clock, HeldFiles, PrivilegedReads, Read, ReadError, ReadHost, Scan, ScanAsk, Writer};
 use super::{
-    cgroup, clock, compress, disks, identity, node, pkg, procs, scan, shutdown, sweep, timex, tmpfiles, view, write_trial, writers,
+    cgroup, clock, compress, disks, identity, interfaces, node, pkg, procs, scan, shutdown, sweep, timex, tmpfiles, view, write_trial, writers,
 };
 use crate::model::{
-    Answer, BootId, Cgroups, ClockSync, Conntrack, Counter, CpuStat, DiskIo, FileHandles, FsUsage, HostPath, Identity, LoadAverage, Mount,
+    Answer, BootId, Cgroups, ClockSync, Conntrack, Counter, CpuStat, DiskIo, FileHandles, FsUsage, HostPath, Identity, Interface, LoadAverage, Mount,
     NetIo, Now, Observed, Pressure, Processes, Query, WriteTrial,
 };
 
@@ -169,6 +169,10 @@ impl ReadHost for LiveHost {
 
     fn network(&self) -> Read<Vec<NetIo>> {
         self.files.network(&self.root)
+    }
+
+    fn interfaces(&self) -> Read<Vec<Interface>> {
+        self.bounded("network interfaces", DEADLINE, interfaces::read_interfaces)
     }
 
     fn file_handles(&self) -> Read<FileHandles> {

@@ -18,6 +18,7 @@ mod file_handles;
 mod files;
 mod hot;
 mod identity;
+mod interfaces;
 mod journal;
 mod kmsg;
 mod largest;
@@ -61,7 +62,7 @@ use std::time::Duration;
 
 use self::hot::HotFile;
 use crate::model::{
-    Answer, Cgroups, ClockSync, Conntrack, Counter, CpuStat, DiskIo, FileHandles, FsUsage, HostPath, Identity, LoadAverage, Mount, NetIo,
+    Answer, Cgroups, ClockSync, Conntrack, Counter, CpuStat, DiskIo, FileHandles, FsUsage, HostPath, Identity, Interface, LoadAverage, Mount, NetIo,
     Now, Observed, Pressure, Processes, Query, WriteTrial,
 };
 pub use crate::model::{Candidates, DirUse, FamilyAsk, FileUse, HeldFile, HeldFiles, NotSeen, Scan, Writer};
@@ -155,6 +156,10 @@ pub trait ReadHost: Clock {
     /// Network devices of the host, one entry a name.
     fn network(&self) -> Read<Vec<NetIo>> {
         not_told("/proc/net/dev")
+    }
+    /// What sysfs says of each; at most a thousand of them.
+    fn interfaces(&self) -> Read<Vec<Interface>> {
+        not_told("/sys/class/net")
     }
     fn file_handles(&self) -> Read<FileHandles> {
         not_told("/proc/sys/fs/file-nr")

@@ -19,6 +19,7 @@ pub struct Readings {
     pub cpu_pressure: Observed<Pressure>,
     pub memory_pressure: Observed<Pressure>,
     pub network: Observed<Vec<NetIo>>,
+    pub interfaces: Observed<Vec<Interface>>,
     pub file_handles: Observed<FileHandles>,
     pub conntrack: Observed<Conntrack>,
     pub clock: Observed<ClockSync>,
@@ -95,6 +96,19 @@ pub struct NetIo {
     pub transmit_colls: u64,
     pub transmit_carrier: u64,
     pub transmit_compressed: u64,
+}
+
+/// One network interface as sysfs describes it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interface {
+    pub device: Box<str>,
+    /// RFC 2863's: `up`, `down`, `unknown`, `dormant` …
+    pub operstate: String,
+    /// Somebody configured it to be up.
+    pub wanted_up: bool,
+    pub address: String,
+    pub broadcast: String,
+    pub alias: String,
 }
 
 /// `/proc/sys/fs/file-nr`.
@@ -323,6 +337,7 @@ impl Readings {
             cpu_pressure,
             memory_pressure,
             network,
+            interfaces,
             file_handles,
             conntrack,
             clock,

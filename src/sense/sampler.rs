@@ -151,6 +151,7 @@ impl Sampler {
                     track.duration_s = [first_s, second_s, track.duration_s].into_iter().flatten().reduce(|sum, s| sum + s);
                 }
                 Source::Network => ask(track, &mut r.network, now_s, || host.network()),
+                Source::Interfaces => ask(track, &mut r.interfaces, now_s, || host.interfaces()),
                 Source::FileHandles => ask(track, &mut r.file_handles, now_s, || host.file_handles()),
                 Source::Conntrack => ask(track, &mut r.conntrack, now_s, || host.conntrack()),
                 Source::Clock => ask(track, &mut r.clock, now_s, || host.clock_sync()),
@@ -193,6 +194,7 @@ impl Sampler {
     fn aged_readings(&self, now_s: f64) -> Readings {
         let mut readings = self.readings.clone();
         let age = |source| self.tracks.get(&source).and_then(|t: &Track| t.age_s(now_s));
+        grow_old(&mut readings.interfaces, age(Source::Interfaces));
         grow_old(&mut readings.conntrack, age(Source::Conntrack));
         grow_old(&mut readings.clock, age(Source::Clock));
         grow_old(&mut readings.identity, age(Source::Identity));

@@ -14,6 +14,7 @@ pub(super) enum Source {
     Vmstat,
     Pressure,
     Network,
+    Interfaces,
     FileHandles,
     Conntrack,
     Clock,
@@ -28,7 +29,7 @@ pub(super) enum Source {
 }
 
 impl Source {
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Filesystems,
         Self::Disks,
         Self::Cpu,
@@ -37,6 +38,7 @@ impl Source {
         Self::Vmstat,
         Self::Pressure,
         Self::Network,
+        Self::Interfaces,
         Self::FileHandles,
         Self::Conntrack,
         Self::Clock,
@@ -61,6 +63,7 @@ impl Source {
             Self::Vmstat => "vmstat",
             Self::Pressure => "pressure",
             Self::Network => "network",
+            Self::Interfaces => "interfaces",
             Self::FileHandles => "file_handles",
             Self::Conntrack => "conntrack",
             Self::Clock => "clock",
@@ -86,6 +89,7 @@ impl Source {
             Self::Vmstat => &["vmstat"],
             Self::Pressure => &["pressure"],
             Self::Network => &["netdev"],
+            Self::Interfaces => &["netclass"],
             Self::FileHandles => &["filefd"],
             Self::Conntrack => &["conntrack"],
             Self::Clock => &["timex"],
@@ -100,7 +104,7 @@ impl Source {
     pub const fn interval_s(self, sample_s: f64) -> f64 {
         match self {
             Self::Conntrack | Self::Clock | Self::Cgroups | Self::Units => 3.0 * sample_s,
-            Self::Processes => 6.0 * sample_s,
+            Self::Processes | Self::Interfaces => 6.0 * sample_s,
             // kubelet itself decides about conditions every ten seconds; asking is a request over the network.
             Self::Node => 30.0,
             // A trial is a write that reaches the disk.

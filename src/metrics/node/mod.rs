@@ -40,6 +40,9 @@ impl Node {
         if let Some(devices) = readings.network.value() {
             network::write(to, devices);
         }
+        if let Some(interfaces) = readings.interfaces.value() {
+            network::write_interfaces(to, interfaces);
+        }
         if let Some(filesystems) = sample.filesystems.value() {
             filesystem::write(to, filesystems);
         }

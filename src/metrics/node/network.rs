@@ -1,7 +1,7 @@
-//! Network devices: `/proc/net/dev`.
+//! Network devices: `/proc/net/dev`, and what sysfs says of them.
 
 use crate::metrics::exposition::{Exposition, Kind, Labels};
-use crate::model::NetIo;
+use crate::model::{Interface, NetIo};
 
 type Column = (&'static str, &'static str, fn(&NetIo) -> u64);
 
@@ -31,5 +31,28 @@ pub(super) fn write(to: &mut Exposition, devices: &[NetIo]) {
         for (device, labels) in &devices {
             family.series(labels, value(device));
         }
+    }
+}
+
+/// `duplex` is empty: whoever reads it waits for a lock of the whole network stack.
+pub(super) fn write_interfaces(to: &mut Exposition, interfaces: &[Interface]) {
+    let mut labels = Labels::default();
+    let mut family = to.family("node_network_up", Kind::Gauge, "1 when the interface's operational state is up.");
+    for interface in interfaces {
+        family.series(labels.set(&[("device", &interface.device)]), interface.operstate == "up");
+    }
+    let mut family = to.family("node_network_info", Kind::Gauge, "Constant 1, labelled with what is not a number of an interface.");
+    for i in interfaces {
+        let admin = if i.wanted_up { "up" } else { "down" };
+        let said = [
+            ("address", i.address.as_str()),
+            ("adminstate", admin),
+            ("broadcast", &i.broadcast),
+            ("device", &i.device),
+            ("duplex", ""),
+            ("ifalias", &i.alias),
+            ("operstate", &i.operstate),
+        ];
+        family.series(labels.set(&said), true);
     }
 }

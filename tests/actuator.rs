@@ -480,7 +480,8 @@ fn a_write_is_tried_where_the_owner_opted_in_and_nowhere_else() {
     output(Command::new("mount").args(["-o", "remount,errors=remount-ro"]).arg(at.path()));
     fs::write(format!("/sys/fs/ext4/{name}/trigger_fs_error"), "1").unwrap();
     let until = Instant::now() + Duration::from_secs(30);
-    while tried(&stand)[0].accepted.value() != Some(&false) {
+    // Kernels that say so elsewhere have it known as read-only, and then nothing is tried.
+    while tried(&stand).iter().any(|trial| trial.accepted.value() != Some(&false)) {
         assert!(Instant::now() < until, "{:?}", tried(&stand));
         std::thread::sleep(Duration::from_millis(100));
     }

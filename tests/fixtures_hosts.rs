@@ -105,19 +105,9 @@ fn exposed(name: &str) -> String {
     };
     metrics.sample(&sample, &own, true);
     let text = String::from_utf8(metrics.page().plain(Format::Text).to_vec()).unwrap();
-    let of_the_reader = ["node_time_seconds", "node_timex_", "node_scrape_collector_duration_seconds"];
+    let of_the_reader = ["node_time_seconds", "node_timex_", "node_scrape_collector_duration_seconds", "node_filesystem_"];
     let lines = text.lines().filter(|l| l.starts_with("node_") && !of_the_reader.iter().any(|name| l.starts_with(name)));
-    let mut out = String::new();
-    for line in lines {
-        match line.split_once("device_error=\"") {
-            Some((before, after)) => {
-                let rest = after.split_once('"').map_or("", |(_, rest)| rest);
-                writeln!(out, "{before}device_error=\"*\"{rest}").unwrap();
-            }
-            None => writeln!(out, "{line}").unwrap(),
-        }
-    }
-    out
+    lines.fold(String::new(), |out, line| out + line + "\n")
 }
 
 fn check(file: &str, told: impl Fn(&str) -> String) {

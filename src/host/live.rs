@@ -14,11 +14,12 @@ use super::root::{Root, io_error};
 use super::usage::{self, Usages};
 use super::{Clock, HeldFiles, PrivilegedReads, Read, ReadError, ReadHost, Scan, ScanAsk, Writer};
 use super::{
-    cgroup, clock, compress, disks, identity, interfaces, node, pkg, procs, scan, shutdown, sweep, timex, tmpfiles, view, write_trial, writers,
+    cgroup, clock, compress, disks, identity, interfaces, node, pkg, procs, scan, shutdown, sweep, timex, tmpfiles, view, write_trial,
+    writers,
 };
 use crate::model::{
-    Answer, BootId, Cgroups, ClockSync, Conntrack, Counter, CpuStat, DiskIo, FileHandles, FsUsage, HostPath, Identity, Interface, LoadAverage, Mount,
-    NetIo, Now, Observed, Pressure, Processes, Query, WriteTrial,
+    Answer, BootId, Cgroups, ClockSync, Conntrack, Counter, CpuStat, DiskIo, FileHandles, FsUsage, HostPath, Identity, Interface,
+    LoadAverage, Mount, NetIo, Now, Observed, Pressure, Processes, Query, WriteTrial,
 };
 
 /// Reads a host through `/`, or through the directory where a container was given the host's `/`.

@@ -62,8 +62,8 @@ use std::time::Duration;
 
 use self::hot::HotFile;
 use crate::model::{
-    Answer, Cgroups, ClockSync, Conntrack, Counter, CpuStat, DiskIo, FileHandles, FsUsage, HostPath, Identity, Interface, LoadAverage, Mount, NetIo,
-    Now, Observed, Pressure, Processes, Query, WriteTrial,
+    Answer, Cgroups, ClockSync, Conntrack, Counter, CpuStat, DiskIo, FileHandles, FsUsage, HostPath, Identity, Interface, LoadAverage,
+    Mount, NetIo, Now, Observed, Pressure, Processes, Query, WriteTrial,
 };
 pub use crate::model::{Candidates, DirUse, FamilyAsk, FileUse, HeldFile, HeldFiles, NotSeen, Scan, Writer};
 

@@ -45,7 +45,7 @@ pub enum DriverError {
 /// Signals that stay raised get another episode after this: what was refused then may be allowed by now.
 const LOOK_AGAIN: Duration = Duration::from_secs(6 * 3600);
 
-/// Between two questions to the actuator whether it is there.
+/// Between two looks at what is near and changes rarely: the actuator, the state folder.
 const GREET_EVERY_S: f64 = 30.0;
 
 /// One full sample, as the exposition would show it.
@@ -145,6 +145,7 @@ pub async fn run(config_path: &Path, root: &Path, on_scrape: OnScrape) -> Result
         shared: shared.clone(),
         detector: Detector::sampling_every(config.sample_interval.0),
         router: Router::default(),
+        state_bytes: 0,
         greeted: Now { uptime_s: f64::NEG_INFINITY, ..shared.started.clone() },
         looked_again: shared.started.clone(),
         episodes: BTreeMap::new(),
@@ -204,8 +205,9 @@ struct Driver {
     shared: Arc<Shared>,
     detector: Detector,
     router: Router,
-    /// When the actuator was last asked whether it is there.
+    /// When the actuator was last asked whether it is there, and the state folder how large it is.
     greeted: Now,
+    state_bytes: u64,
     /// When signals that stay raised were last looked at again.
     looked_again: Now,
     /// Running episodes, and where to tell them of signals.
@@ -224,19 +226,25 @@ impl Driver {
         {
             let mut history = lock(&self.shared.history);
             history.push(&sample);
+            let config = self.shared.config();
             for entry in runbooks::ALL {
-                match (entry.conditions)(&sample, &history, &self.shared.params(&entry.id)) {
+                let params = config.params.get(&entry.id).unwrap_or(&serde_json::Value::Null);
+                match (entry.conditions)(&sample, &history, params) {
                     Ok(found) => conditions.extend(found),
                     Err(e) => tracing::error!("runbook {}: its parameters cannot be read: {e}", entry.id),
                 }
             }
         }
+        let greets = now.steady_since(&self.greeted).is_none_or(|s| s >= GREET_EVERY_S);
         let changes = self.detector.update(conditions, &now);
         let raised: Vec<_> = self.detector.raised().cloned().collect();
         let mut routed = self.router.route(changes, &sample);
-        let (state_bytes, past) = {
+        let past = {
             let store = lock(&self.shared.store);
-            (store.state_bytes(), store.past_acts())
+            if greets {
+                self.state_bytes = store.state_bytes();
+            }
+            store.past_acts()
         };
         {
             let mut seen = lock(&self.shared.seen);
@@ -246,7 +254,7 @@ impl Driver {
                 stretch,
                 cooldowns: guard::cooling(&past, |runbook| self.shared.policy(runbook).limits.cooldown, &now),
                 psi_mode: self.shared.psi_mode(),
-                state_bytes,
+                state_bytes: self.state_bytes,
                 kernel_log: sample.readings.kernel_log.value(),
                 journal: sample.readings.journal.value(),
                 acting: self.shared.config().is_acting(),
@@ -259,7 +267,7 @@ impl Driver {
             // A scraper that went away needs no page.
             let _gone = scrape.send(());
         }
-        if now.steady_since(&self.greeted).is_none_or(|s| s >= GREET_EVERY_S) {
+        if greets {
             self.greeted = now.clone();
             let shared = self.shared.clone();
             // Blocking, and bounded by the client; what it answers is for `status` and metrics.

@@ -26,7 +26,7 @@ pub(super) struct Places {
 /// A sample and how it was come by.
 #[derive(Debug)]
 pub(super) struct Sampled {
-    pub sample: Sample,
+    pub sample: Arc<Sample>,
     pub sources: Vec<SourceState>,
     /// By how much intervals are longer than configured.
     pub stretch: f64,

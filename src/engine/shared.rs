@@ -51,7 +51,7 @@ pub(super) struct Shared {
 /// The newest sample and what follows from it.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    pub sample: Option<Sample>,
+    pub sample: Option<Arc<Sample>>,
     /// The CPU counters before those of `sample`: shares need two readings.
     pub cpu_before: Option<CpuStat>,
     pub raised: Vec<Signal>,
@@ -67,7 +67,7 @@ struct Turn {
 
 impl Seen {
     /// Takes the newest sample over. CPU counters that were not read anew are no second reading.
-    pub fn take(&mut self, sample: Sample) {
+    pub fn take(&mut self, sample: Arc<Sample>) {
         let before = self.sample.take().and_then(|s| s.readings.cpu.value().cloned());
         if before.is_some() && before.as_ref() != sample.readings.cpu.value() {
             self.cpu_before = before;

@@ -15,7 +15,7 @@ pub(super) fn top(shared: &Shared) -> Top {
     let why_observe = views::why_observe(&shared.config(), &actuator);
     let open_incidents = lock(&shared.store).open_incidents().into();
     let seen = lock(&shared.seen);
-    let sample = seen.sample.as_ref();
+    let sample = seen.sample.as_deref();
     Top {
         version: env!("CARGO_PKG_VERSION").into(),
         host: views::host_name(),
@@ -55,7 +55,7 @@ fn and_then<T, U>(observed: &Observed<T>, derive: impl FnOnce(&T) -> Result<U, S
 }
 
 fn cpu(seen: &Seen) -> Observed<CpuUse> {
-    of(seen.sample.as_ref(), |sample| {
+    of(seen.sample.as_deref(), |sample| {
         and_then(&sample.readings.cpu, |after| {
             let before = seen.cpu_before.as_ref().ok_or("shares need a second reading of /proc/stat")?;
             shares(before, after).ok_or_else(|| "no CPU has counted any time since the reading before".to_owned())
@@ -133,6 +133,8 @@ fn listed(units: &Units) -> TopUnits {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::model::{BootId, Now, Readings};
 
@@ -195,15 +197,15 @@ mod tests {
         assert_eq!(cpu(&seen).why(), Some("no sample yet"));
         let first = stat(&[(0, [0; 8])]);
         let second = stat(&[(0, [50, 0, 0, 50, 0, 0, 0, 0])]);
-        seen.take(sample(1.0, Some(first.clone())));
+        seen.take(Arc::new(sample(1.0, Some(first.clone()))));
         assert_eq!(cpu(&seen).why(), Some("shares need a second reading of /proc/stat"));
-        seen.take(sample(2.0, Some(first)));
+        seen.take(Arc::new(sample(2.0, Some(first))));
         assert_eq!(cpu(&seen).why(), Some("shares need a second reading of /proc/stat"));
-        seen.take(sample(3.0, Some(second.clone())));
+        seen.take(Arc::new(sample(3.0, Some(second.clone()))));
         assert_eq!(cpu(&seen).value().map(|c| (c.busy.0, c.running)), Some((50.0, 3)));
-        seen.take(sample(4.0, Some(second)));
+        seen.take(Arc::new(sample(4.0, Some(second))));
         assert_eq!(cpu(&seen).value().map(|c| c.busy.0), Some(50.0), "the same counters again leave the share as it was");
-        seen.take(sample(5.0, None));
+        seen.take(Arc::new(sample(5.0, None)));
         assert_eq!(cpu(&seen).why(), Some("not asked"));
     }
 

@@ -54,7 +54,7 @@ pub struct Sampler {
     journal: VecDeque<JournalEntry>,
     /// Nobody tells when pressure rises.
     polls_pressure: bool,
-    sample_before: Option<Sample>,
+    sample_before: Option<Arc<Sample>>,
 }
 
 impl std::fmt::Debug for Sampler {
@@ -119,15 +119,14 @@ impl Sampler {
     }
 
     /// Looks at the host now. Blocks, but never for longer than a few seconds, and only when something has begun to hang.
-    pub fn sample(&mut self, want: Want) -> Sample {
+    pub fn sample(&mut self, want: Want) -> Arc<Sample> {
         let at = self.host.now();
         let now_s = at.uptime_s;
         self.slow.ask(&self.host, self.every_s, now_s, want == Want::Everything);
         let due: Vec<Source> = Source::ALL.into_iter().filter(|s| self.is_asked(*s, want, now_s)).collect();
-        let (mut filesystems, mut disks, mut io_pressure) = match self.sample_before.take() {
-            Some(before) => (before.filesystems, before.disks, before.io_pressure),
-            None => (not_asked(), not_asked(), not_asked()),
-        };
+        let before = self.sample_before.clone();
+        // What is not asked this time is as it was.
+        let (mut filesystems, mut disks, mut io_pressure) = (None, None, None);
         let (host, disk_map) = (Arc::clone(&self.host), &self.disk_map);
         let (tracks, readings) = (&mut self.tracks, &mut self.readings);
         let listening = self.listening.as_ref();
@@ -135,8 +134,8 @@ impl Sampler {
             let track = tracks.entry(source).or_default();
             let r = &mut *readings;
             match source {
-                Source::Filesystems => ask(track, &mut filesystems, now_s, || filesystems::look(&*host, disk_map)),
-                Source::Disks => ask(track, &mut disks, now_s, || host.disk_io()),
+                Source::Filesystems => ask(track, filesystems.insert(not_asked()), now_s, || filesystems::look(&*host, disk_map)),
+                Source::Disks => ask(track, disks.insert(not_asked()), now_s, || host.disk_io()),
                 Source::Cpu => ask(track, &mut r.cpu, now_s, || host.cpu_stat()),
                 Source::Load => ask(track, &mut r.load, now_s, || host.load()),
                 Source::Memory => ask(track, &mut r.memory, now_s, || host.memory()),
@@ -147,7 +146,7 @@ impl Sampler {
                     let first_s = track.duration_s;
                     ask(track, &mut r.memory_pressure, now_s, || host.memory_pressure());
                     let second_s = track.duration_s;
-                    ask(track, &mut io_pressure, now_s, || host.io_pressure());
+                    ask(track, io_pressure.insert(not_asked()), now_s, || host.io_pressure());
                     track.duration_s = [first_s, second_s, track.duration_s].into_iter().flatten().reduce(|sum, s| sum + s);
                 }
                 Source::Network => ask(track, &mut r.network, now_s, || host.network()),
@@ -164,11 +163,18 @@ impl Sampler {
                 Source::Node | Source::Writes => {}
             }
         }
-        let mut sample =
-            Sample { at, filesystems, disks, io_pressure, node_disk_pressure: self.slow.node(now_s), readings: self.aged_readings(now_s) };
+        let mut sample = Sample {
+            at,
+            filesystems: filesystems.unwrap_or_else(|| of(before.as_deref(), |b| b.filesystems.clone())),
+            disks: disks.unwrap_or_else(|| of(before.as_deref(), |b| b.disks.clone())),
+            io_pressure: io_pressure.unwrap_or_else(|| of(before.as_deref(), |b| b.io_pressure.clone())),
+            node_disk_pressure: self.slow.node(now_s),
+            readings: self.aged_readings(now_s),
+        };
         self.take_over_trials(&mut sample, now_s);
         self.settle(now_s);
-        self.sample_before = Some(sample.clone());
+        let sample = Arc::new(sample);
+        self.sample_before = Some(Arc::clone(&sample));
         sample
     }
 
@@ -310,6 +316,10 @@ fn grow_old<T>(observed: &mut Observed<T>, by_s: Option<f64>) {
     if let (Observed::Value { age_s, .. }, Some(by_s)) = (observed, by_s) {
         *age_s = by_s;
     }
+}
+
+fn of<T>(before: Option<&Sample>, part: impl FnOnce(&Sample) -> Observed<T>) -> Observed<T> {
+    before.map_or_else(not_asked, part)
 }
 
 fn not_asked<T>() -> Observed<T> {

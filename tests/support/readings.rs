@@ -14,7 +14,7 @@ use byteport::sense::{Sampler, Want};
 /// A sample of this host with every part that `node_*` is made of, but for units and the clock.
 pub fn sample() -> Sample {
     let host = Arc::new(LiveHost::new(Path::new("/"), None, None).expect("this host"));
-    let mut sample = Sampler::new(host, 5.0).sample(Want::Everything);
+    let mut sample = Sample::clone(&Sampler::new(host, 5.0).sample(Want::Everything));
     sample.disks = Observed::fresh(disks());
     sample.io_pressure = pressure("io");
     let readings = &mut sample.readings;

@@ -72,8 +72,8 @@ fn fault(facts: &Facts<'_>) -> Option<Judged> {
     let read_only = e.mount.value().is_some_and(|m| m.read_only);
     let (stuck, errors) = (e.stuck_for_s.is_some(), e.new_errors > 0 || e.refuses_writes);
     let told = e.has(&STUCK) || e.has(&READONLY);
-    // Mounted read-only on purpose, and nobody complained: no fault.
-    let turned = read_only && !e.signals.is_empty();
+    // Mounted read-only on purpose, and nobody complained: no fault. Load on its disk is no complaint about it.
+    let turned = read_only && e.signals.iter().any(|s| s.kind != IO);
     if !(told || turned || stuck || errors) {
         return None;
     }

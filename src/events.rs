@@ -2,7 +2,7 @@
 //! `journalctl -t byteport-agent BYTEPORT_INCIDENT=ID`; `packaging/byteport.catalog` explains each message id.
 
 use crate::metrics::Metrics;
-use crate::model::{AfterStep, Body, Entry, Verdict};
+use crate::model::{AfterStep, Body, Entry, HostPath, KernelEvent, Verdict};
 
 /// Message ids of the journal catalog: one a kind of event, never reused.
 pub mod message_id {
@@ -16,6 +16,8 @@ pub mod message_id {
     pub const CLOSED: &str = "6f0f1b9f0f6c4d0c9a52a3b1d1e4c008";
     pub const UNDONE: &str = "6f0f1b9f0f6c4d0c9a52a3b1d1e4c009";
     pub const CONFIG_REFUSED: &str = "6f0f1b9f0f6c4d0c9a52a3b1d1e4c00a";
+    pub const KERNEL: &str = "6f0f1b9f0f6c4d0c9a52a3b1d1e4c00b";
+    pub const UNIT_FAILED: &str = "6f0f1b9f0f6c4d0c9a52a3b1d1e4c00c";
 }
 
 /// How an entry of the record reads in the journal.
@@ -177,6 +179,22 @@ fn count(entry: &Entry, runbook: &str, metrics: &Metrics) {
 /// A configuration that was not taken.
 pub fn config_refused(why: &str) {
     tracing::warn!(MESSAGE_ID = message_id::CONFIG_REFUSED, "configuration refused, the old one stays: {why}");
+}
+
+/// Something that the kernel said. `more`: events of its kind that were not logged since the last one that was.
+pub fn kernel(event: &KernelEvent, more: u64) {
+    let subject = HostPath::from(event.subject.as_str());
+    let besides = if more > 0 { format!(" ({more} more of its kind were counted meanwhile)") } else { String::new() };
+    tracing::warn!(
+        MESSAGE_ID = message_id::KERNEL,
+        BYTEPORT_KERNEL_EVENT = event.kind.as_str(),
+        "the kernel tells of {}: {subject}{besides}",
+        event.kind.as_str().replace('_', " ")
+    );
+}
+
+pub fn unit_failed(unit: &str) {
+    tracing::warn!(MESSAGE_ID = message_id::UNIT_FAILED, BYTEPORT_UNIT = unit, "{unit} failed");
 }
 
 /// Sends log lines where a person will look: the journal with its fields; a terminal as short lines; else JSON on stderr.

@@ -1,17 +1,19 @@
 //! The sampler's thread: a sample on a clock, at once when the kernel says that tasks stall or something was told, or for each scrape where
 //! that is asked for.
 
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::shared::{Shared, lock};
+use crate::events;
 use crate::host::{Wake, Waker};
-use crate::model::{Sample, SourceState};
+use crate::model::{KernelEventKind, Sample, SourceState};
 use crate::sense::{Happened, Listen, Listening, Sampler, Want};
 
 /// Where to go on listening after a restart.
@@ -79,7 +81,8 @@ pub(super) fn start(shared: &Arc<Shared>, root: &Path, places: Places, on_scrape
     drop(shared.without_triggers.set(wake.without_triggers().map(str::to_owned)));
     let told = Arc::clone(&alarm);
     let listen = Listen { journal: shared.config().journal.clone(), kernel_after: places.kernel, journal_after: places.journal };
-    let listening = Listening::start(root, listen, move |happened| hear(&happened, &told))?;
+    let hearing = Mutex::new(Hearing::default());
+    let listening = Listening::start(root, listen, move |happened| lock(&hearing).hear(&happened, &told))?;
     let mut sampler = Sampler::new(shared.host.clone(), shared.config().sample_interval.0).listening(listening);
     if wake.without_triggers().is_some() {
         sampler = sampler.polling_pressure();
@@ -142,14 +145,61 @@ fn pause(wake: &Wake, alarm: &Alarm, begun: Instant, pause_s: f64, swept: &mut I
     }
 }
 
-/// Runs where the host is listened to, so it only says it and goes on.
-fn hear(happened: &Happened, alarm: &Alarm) {
-    match happened {
-        Happened::Kernel(event) => {
-            tracing::warn!(BYTEPORT_KERNEL_EVENT = event.kind.as_str(), "the kernel says: {}", event.subject);
+/// Between two events of one kind of the kernel's that are logged: a storm is counted, not written down.
+const BETWEEN_LINES: Duration = Duration::from_secs(10);
+
+/// What was told, and when each kind was last logged.
+#[derive(Debug, Default)]
+struct Hearing {
+    kinds: BTreeMap<KernelEventKind, (Instant, u64)>,
+}
+
+impl Hearing {
+    /// Runs where the host is listened to, so it only says it and goes on.
+    fn hear(&mut self, happened: &Happened, alarm: &Alarm) {
+        match happened {
+            Happened::Kernel(event) => {
+                if let Some(more) = self.is_logged(event.kind, Instant::now()) {
+                    events::kernel(event, more);
+                }
+            }
+            Happened::UnitFailed(unit) => events::unit_failed(unit),
+            // Taken with the next sample; it is no reason to look at everything.
+            Happened::Journal => return,
         }
-        Happened::UnitFailed(unit) => tracing::warn!(BYTEPORT_UNIT = unit.as_str(), "{unit} failed"),
-        Happened::Journal => {}
+        alarm.raise();
     }
-    alarm.raise();
+
+    /// Whether this one is logged, and how many of its kind were not since the last one.
+    fn is_logged(&mut self, kind: KernelEventKind, now: Instant) -> Option<u64> {
+        match self.kinds.get_mut(&kind) {
+            Some((last, more)) if now.saturating_duration_since(*last) < BETWEEN_LINES => {
+                *more += 1;
+                None
+            }
+            Some((last, more)) => {
+                *last = now;
+                Some(std::mem::take(more))
+            }
+            None => {
+                self.kinds.insert(kind, (now, 0));
+                Some(0)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_storm_is_counted_and_not_written_down() {
+        let mut hearing = Hearing::default();
+        let begun = Instant::now();
+        let logged: Vec<u64> =
+            (0..300u64).filter_map(|i| hearing.is_logged(KernelEventKind::IoError, begun + Duration::from_millis(100 * i))).collect();
+        assert_eq!(logged, [0, 99, 99]);
+        assert_eq!(hearing.is_logged(KernelEventKind::OomKill, begun), Some(0), "another kind is not hidden by it");
+    }
 }

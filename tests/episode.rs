@@ -19,7 +19,7 @@ static TOY: Entry = Entry {
     page: "",
     resolve: |_| Ok(serde_json::json!({})),
     problems: |_| Ok(Vec::new()),
-    conditions: |_, _, _| Ok(Vec::new()),
+    watch: |_| Ok(Box::new(|_, _| Vec::new())),
     gather: |_, _, _, _| Err(serde::de::Error::custom("not asked here")),
     decide: |recorded, _, _| {
         let number = |key: &str| recorded.body[key].as_f64().unwrap();

@@ -23,7 +23,7 @@ use crate::metrics::{Format, Own};
 use crate::model::{BootId, IncidentId, Now, RunbookId, Subject};
 use crate::record::{Store, carried, carry};
 use crate::route::{Routed, Router};
-use crate::runbooks;
+use crate::runbooks::{self, Watch};
 use crate::sense::{Sampler, Want};
 use crate::{config, events};
 
@@ -143,6 +143,7 @@ pub async fn run(config_path: &Path, root: &Path, on_scrape: OnScrape) -> Result
 
     let mut engine = Driver {
         shared: shared.clone(),
+        watches: watches(&shared.config()),
         detector: Detector::sampling_every(config.sample_interval.0),
         router: Router::default(),
         state_bytes: 0,
@@ -201,8 +202,19 @@ struct Carried {
 
 type Key = (RunbookId, Subject);
 
+fn watches(config: &config::Agent) -> Vec<Watch> {
+    let watch = |entry: &runbooks::Entry| {
+        // The configuration has a resolved section for every runbook of the registry.
+        let params = config.params.get(&entry.id)?;
+        (entry.watch)(params).inspect_err(|e| tracing::error!("runbook {}: its parameters cannot be read: {e}", entry.id)).ok()
+    };
+    runbooks::ALL.iter().filter_map(watch).collect()
+}
+
 struct Driver {
     shared: Arc<Shared>,
+    /// Every runbook's, with the parameters of the configuration that applies.
+    watches: Vec<Watch>,
     detector: Detector,
     router: Router,
     /// When the actuator was last asked whether it is there, and the state folder how large it is.
@@ -226,13 +238,8 @@ impl Driver {
         {
             let mut history = lock(&self.shared.history);
             history.push(&sample);
-            let config = self.shared.config();
-            for entry in runbooks::ALL {
-                let params = config.params.get(&entry.id).unwrap_or(&serde_json::Value::Null);
-                match (entry.conditions)(&sample, &history, params) {
-                    Ok(found) => conditions.extend(found),
-                    Err(e) => tracing::error!("runbook {}: its parameters cannot be read: {e}", entry.id),
-                }
+            for watch in &self.watches {
+                conditions.extend(watch(&sample, &history));
             }
         }
         let greets = now.steady_since(&self.greeted).is_none_or(|s| s >= GREET_EVERY_S);
@@ -341,6 +348,7 @@ impl Driver {
         match loaded.reload(&environment) {
             Ok(()) => {
                 *self.shared.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(loaded.config.clone());
+                self.watches = watches(&loaded.config);
                 *lock(&self.shared.refused_config) = None;
                 self.shared.look_again();
                 tracing::info!("configuration reloaded");

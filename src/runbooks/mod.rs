@@ -4,7 +4,7 @@
 pub mod disk;
 mod registry;
 
-pub use registry::{ClassSpec, Depth, Entry, FocusedAsk, Problem, Runbook, SignalSpec, find, for_signal};
+pub use registry::{ClassSpec, Depth, Entry, FocusedAsk, Problem, Runbook, SignalSpec, Watch, find, for_signal};
 
 /// Every runbook there is.
 pub static ALL: &[Entry] = &[Entry::of::<disk::Disk>()];

@@ -82,6 +82,9 @@ pub struct ClassSpec {
     pub always_escalates: bool,
 }
 
+/// A runbook's conditions, bound to its parameters.
+pub type Watch = Box<dyn Fn(&Sample, &History) -> Vec<Condition>>;
+
 type Erased<T> = Result<T, serde_json::Error>;
 
 /// A runbook with its types erased. Parameters travel as the JSON form of its resolved section.
@@ -96,7 +99,8 @@ pub struct Entry {
     /// they are, defaults are filled in.
     pub resolve: fn(Spanned<DeTable<'_>>) -> Result<serde_json::Value, toml::de::Error>,
     pub problems: fn(&serde_json::Value) -> Erased<Vec<Problem>>,
-    pub conditions: fn(&Sample, &History, &serde_json::Value) -> Erased<Vec<Condition>>,
+    /// What it watches for, with its parameters read once: asked with every sample.
+    pub watch: fn(&serde_json::Value) -> Erased<Watch>,
     pub gather: fn(&dyn ReadHost, &FocusedAsk<'_>, &serde_json::Value, &Now) -> Erased<Recorded>,
     pub decide: fn(&Recorded, &serde_json::Value, &Now) -> Erased<(Diagnosis, Plan)>,
     pub after_step: fn(&Recorded, &Recorded, &serde_json::Value) -> Erased<AfterStep>,
@@ -121,7 +125,10 @@ impl Entry {
                 serde_json::to_value(typed).map_err(serde::de::Error::custom)
             },
             problems: |p| Ok(R::problems(&params::<R>(p)?)),
-            conditions: |sample, history, p| Ok(R::conditions(sample, history, &params::<R>(p)?)),
+            watch: |p| {
+                let params = params::<R>(p)?;
+                Ok(Box::new(move |sample, history| R::conditions(sample, history, &params)))
+            },
             gather: |host, ask, p, now| Recorded::new(R::ID, R::SCHEMA, now.clone(), &R::gather(host, ask, &params::<R>(p)?)),
             decide: |recorded, p, now| {
                 let (evidence, p): (R::Evidence, _) = (recorded.open()?, params::<R>(p)?);

@@ -11,14 +11,15 @@ use std::time::Duration;
 struct Running {
     name: &'static str,
     child: Child,
-    ticks: u64,
+    spent_ns: u64,
 }
 
-/// CPU time so far in clock ticks, children not included.
-fn ticks(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
+/// CPU nanoseconds of all threads so far, children not included: what idles uses less than a clock tick.
+fn spent_ns(pid: u32) -> Option<u64> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
+    let of_thread =
+        |path: std::path::PathBuf| fs::read_to_string(path.join("schedstat")).ok()?.split_whitespace().next()?.parse::<u64>().ok();
+    Some(threads.filter_map(|thread| of_thread(thread.path())).sum())
 }
 
 /// Resident and private dirty kilobytes.
@@ -31,7 +32,7 @@ fn memory(pid: u32) -> Option<(u64, u64)> {
 fn start(name: &'static str, program: &str, args: &[&str]) -> Option<Running> {
     let spawned = Command::new(program).args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     match spawned {
-        Ok(child) => Some(Running { name, child, ticks: 0 }),
+        Ok(child) => Some(Running { name, child, spent_ns: 0 }),
         Err(e) => {
             println!("{name}: left out, {program}: {e}");
             None
@@ -70,22 +71,21 @@ fn main() {
     // Start-up is not idling.
     std::thread::sleep(Duration::from_secs(10));
     for r in &mut running {
-        r.ticks = ticks(r.child.id()).unwrap_or(0);
+        r.spent_ns = spent_ns(r.child.id()).unwrap_or(0);
     }
     std::thread::sleep(Duration::from_secs(seconds));
 
-    let per_second = rustix::param::clock_ticks_per_second() as f64;
     let mut base: Option<(f64, f64)> = None;
     println!("{:<15} {:>10} {:>14} {:>10} {:>10} {:>10}", "idle", "RSS KiB", "priv dirty KiB", "CPU % core", "RSS x", "CPU x");
     for r in &mut running {
         let pid = r.child.id();
-        let (Some((rss, dirty)), Some(now)) = (memory(pid), ticks(pid)) else {
+        let (Some((rss, dirty)), Some(now)) = (memory(pid), spent_ns(pid)) else {
             println!("{:<15} ended by itself", r.name);
             continue;
         };
-        let cpu = (now - r.ticks) as f64 / per_second / seconds as f64 * 100.0;
+        let cpu = now.saturating_sub(r.spent_ns) as f64 / 1e9 / seconds as f64 * 100.0;
         let (rss_base, cpu_base) = *base.get_or_insert((rss as f64, cpu));
-        println!("{:<15} {rss:>10} {dirty:>14} {cpu:>10.3} {:>10.2} {:>10.2}", r.name, rss as f64 / rss_base, cpu / cpu_base.max(1e-9));
+        println!("{:<15} {rss:>10} {dirty:>14} {cpu:>10.4} {:>10.2} {:>10.2}", r.name, rss as f64 / rss_base, cpu / cpu_base.max(1e-9));
     }
     for r in &mut running {
         drop(r.child.kill());

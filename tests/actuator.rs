@@ -444,6 +444,23 @@ fn without_room_a_log_stays_as_it_was() {
     assert_eq!(fs::read_dir(&root).unwrap().count(), 1);
 }
 
+/// The very file that was examined, by another way than it was examined on: whatever else agrees, the way does not.
+#[test]
+fn the_same_file_by_way_of_a_link_or_a_mount_stays() {
+    if !support::namespaces::inside("the_same_file_by_way_of_a_link_or_a_mount_stays", &[]) {
+        return;
+    }
+    let stand = Stand::new();
+    stand.write("real/through-link", 10);
+    stand.write("real/through-mount", 10);
+    std::os::unix::fs::symlink("real", stand.root.join("link")).unwrap();
+    fs::create_dir(stand.root.join("mount")).unwrap();
+    let _mounted = support::namespaces::Mounted::bind(&stand.root.join("real"), &stand.root.join("mount"));
+    let found = reasons(&stand, Step::DeleteFiles(stand.batch(FileFamily::Tmp, &["link/through-link", "mount/through-mount"])));
+    assert_eq!(found, [("through-link".to_owned(), SkipReason::Outside), ("through-mount".to_owned(), SkipReason::Outside)]);
+    assert!(stand.root.join("real/through-link").exists() && stand.root.join("real/through-mount").exists());
+}
+
 #[test]
 fn a_write_is_tried_where_the_owner_opted_in_and_nowhere_else() {
     if !support::namespaces::inside("a_write_is_tried_where_the_owner_opted_in_and_nowhere_else", &[]) {

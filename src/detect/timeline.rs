@@ -104,7 +104,9 @@ impl Timeline {
     fn cpu_shares(&mut self, stat: Option<&CpuStat>) -> (Option<f32>, Option<f32>) {
         let Some(stat) = stat else { return (None, None) };
         let now = stat.cpus.iter().fold([0u64; 3], |[busy, iowait, all], c| {
-            [busy.saturating_add(c.busy()), iowait.saturating_add(c.iowait), all.saturating_add(c.all())]
+            let working = [c.user, c.nice, c.system, c.irq, c.softirq, c.steal].iter().fold(0u64, |sum, v| sum.saturating_add(*v));
+            let idle = c.idle.saturating_add(c.iowait);
+            [busy.saturating_add(working), iowait.saturating_add(c.iowait), all.saturating_add(working).saturating_add(idle)]
         });
         let Some(before) = self.cpu.replace(now) else { return (None, None) };
         let passed = now[2].checked_sub(before[2]).filter(|all| *all > 0);

@@ -78,7 +78,9 @@ fn shares(before: &CpuStat, after: &CpuStat) -> Option<CpuUse> {
         add(&mut moved.softirq, then.softirq, now.softirq);
         add(&mut moved.steal, then.steal, now.steal);
     }
-    let (busy, all) = (moved.busy() as f64, moved.all() as f64);
+    // The time of guests is in `user` and `nice` already.
+    let busy = [moved.user, moved.nice, moved.system, moved.irq, moved.softirq, moved.steal].iter().map(|t| *t as f64).sum::<f64>();
+    let all = busy + moved.idle as f64 + moved.iowait as f64;
     let share = |ticks: f64| Percent(ticks * 100.0 / all);
     (all > 0.0).then(|| CpuUse {
         cpus: after.cpus.len() as u64,

@@ -69,18 +69,6 @@ pub struct CpuTimes {
     pub guest_nice: u64,
 }
 
-impl CpuTimes {
-    /// Ticks in which it worked. The time of guests is in `user` and `nice` already.
-    pub fn busy(&self) -> u64 {
-        [self.user, self.nice, self.system, self.irq, self.softirq, self.steal].iter().fold(0, |sum: u64, t| sum.saturating_add(*t))
-    }
-
-    /// All ticks: busy, waiting for io, idle.
-    pub fn all(&self) -> u64 {
-        self.busy().saturating_add(self.idle).saturating_add(self.iowait)
-    }
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct LoadAverage {
     pub one: f64,

@@ -17,8 +17,8 @@ use acting::{DISK, Later, Stand, admitted, batch, target, write};
 use byteport::act::client::{Client, ClientError, Performed, UndoResult};
 use byteport::host::PrivilegedReads;
 use byteport::model::{
-    Answer, Bytes, EffectState, FileFamily, GrowVolume, HostPath, ImageTarget, IntentId, Observed, Query, Refusal, RefusalReason,
-    SkipReason, Step, StepKind, WriteTrial,
+    Answer, Bytes, EffectState, FileFamily, FileTarget, GrowVolume, HostPath, ImageTarget, IntentId, Observed, Query, Refusal,
+    RefusalReason, SkipReason, Step, StepKind, WriteTrial,
 };
 use byteport::wire::actuator::{Ask, IntentOutcome, Perform, Request, Response, VERSION};
 use byteport::wire::frame;
@@ -98,6 +98,19 @@ fn what_is_not_as_examined_stays() {
     ];
     assert_eq!(found, expected.map(|(n, r)| (n.to_owned(), r)));
     assert!(!at("same").exists() && stand.dir.path().join("sub/moved").exists() && stand.dir.path().join("real").exists());
+}
+
+/// By itself each of them says that it is another file.
+#[test]
+fn every_part_of_an_identity_counts() {
+    let altered: [fn(&mut FileTarget); 4] = [|t| t.ino += 1, |t| t.size += 1, |t| t.mtime_ns += 1, |t| t.ctime_ns += 1];
+    for (which, alter) in altered.into_iter().enumerate() {
+        let stand = Stand::new();
+        stand.write("a", 10);
+        let mut batch = stand.batch(FileFamily::Tmp, &["a"]);
+        alter(&mut batch.files[0]);
+        assert_eq!(reasons(&stand, Step::DeleteFiles(batch)), [("a".to_owned(), SkipReason::Changed)], "part {which}");
+    }
 }
 
 #[test]

@@ -22,6 +22,8 @@ use byteport::model::{
 };
 use byteport::wire::actuator::{Ask, IntentOutcome, Perform, Request, Response, VERSION};
 use byteport::wire::frame;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{SigSet, Signal};
 use support::output;
 
 /// Past the client, as somebody with the agent's rights and bad intentions would ask.
@@ -98,6 +100,25 @@ fn what_is_not_as_examined_stays() {
     ];
     assert_eq!(found, expected.map(|(n, r)| (n.to_owned(), r)));
     assert!(!at("same").exists() && stand.dir.path().join("sub/moved").exists() && stand.dir.path().join("real").exists());
+}
+
+/// Not a byte can be written any more, to no file: then nothing is done either.
+#[test]
+fn what_cannot_be_written_down_first_is_not_done() {
+    if !support::namespaces::inside("what_cannot_be_written_down_first_is_not_done", &[]) {
+        return;
+    }
+    // Inherited by all threads: a write over the limit is an error then, and no end of the process.
+    SigSet::from_iter([Signal::SIGXFSZ]).thread_block().unwrap();
+    let stand = Stand::new();
+    stand.write("a", 10);
+    let step = Step::DeleteFiles(stand.batch(FileFamily::Tmp, &["a"]));
+    let (soft, hard) = getrlimit(Resource::RLIMIT_FSIZE).unwrap();
+    setrlimit(Resource::RLIMIT_FSIZE, 0, hard).unwrap();
+    let answer = stand.perform(step);
+    setrlimit(Resource::RLIMIT_FSIZE, soft, hard).unwrap();
+    assert!(matches!(&answer, Ok(Performed::Refused(r)) if r.reason == RefusalReason::LedgerUntrusted), "{answer:?}");
+    assert!(stand.root.join("a").exists());
 }
 
 /// By itself each of them says that it is another file.

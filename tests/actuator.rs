@@ -132,6 +132,17 @@ fn every_part_of_an_identity_counts() {
         alter(&mut batch.files[0]);
         assert_eq!(reasons(&stand, Step::DeleteFiles(batch)), [("a".to_owned(), SkipReason::Changed)], "part {which}");
     }
+    // Of a directory as well; what its size and links are changes with what is in it.
+    let altered: [fn(&mut FileTarget); 3] = [|t| t.ino += 1, |t| t.mtime_ns += 1, |t| t.ctime_ns += 1];
+    for (which, alter) in altered.into_iter().enumerate() {
+        let stand = Stand::new();
+        stand.write("d/a", 10);
+        let mut batch = stand.batch(FileFamily::Tmp, &["d/a"]);
+        batch.dirs = vec![target(&stand.root, &HostPath::from("d"))];
+        alter(&mut batch.dirs[0]);
+        assert_eq!(reasons(&stand, Step::DeleteFiles(batch)), [("d".to_owned(), SkipReason::Changed)], "part {which}");
+        assert!(stand.root.join("d").exists() && !stand.root.join("d/a").exists());
+    }
 }
 
 #[test]

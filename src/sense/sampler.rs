@@ -18,6 +18,8 @@ const TOP: usize = 20;
 /// Where pressure is polled: from this share of the time on (some, avg10), so often.
 const PRESSED_PERCENT: f64 = 5.0;
 const PRESSED_S: f64 = 1.0;
+/// Samples never come more rarely than this for the budget's sake: `detect` takes 15 s without a reading for a broken window.
+const LONGEST_PAUSE_S: f64 = 10.0;
 /// Entries of the journal that are kept.
 const RECENT: usize = 32;
 /// Less than this is not told as hanging: it may be under way.
@@ -103,7 +105,12 @@ impl Sampler {
 
     /// Seconds until the next sample is to begin, by the clock and the budget.
     pub fn pause_s(&self) -> f64 {
-        if self.is_pressed() { PRESSED_S } else { self.every_s * self.budget.stretch() }
+        if self.is_pressed() { PRESSED_S } else { self.sample_every_s() }
+    }
+
+    /// Stretched only so far that no window of detection breaks for want of a sample, and no watchdog.
+    fn sample_every_s(&self) -> f64 {
+        (self.every_s * self.budget.stretch()).min(self.every_s.max(LONGEST_PAUSE_S))
     }
 
     /// Tasks stall, and only looking tells how it goes on.
@@ -184,6 +191,7 @@ impl Sampler {
         }
         let interval_s = match source {
             Source::Pressure if self.is_pressed() => PRESSED_S,
+            _ if source.is_of_every_sample() => self.sample_every_s(),
             _ => source.interval_s(self.every_s) * self.budget.stretch(),
         };
         let due = self.tracks.get(&source).is_none_or(|track| track.is_due(interval_s, now_s));
@@ -249,9 +257,13 @@ impl Sampler {
         let slow = self.slow.tracks();
         let track = |source| slow.iter().find(|(s, _)| *s == source).map(|(_, t)| t).or_else(|| self.tracks.get(&source));
         let state = |source: Source| {
-            let stretch = if matches!(source, Source::Node | Source::Writes) { 1.0 } else { self.budget.stretch() };
+            let interval_s = match source {
+                Source::Node | Source::Writes => source.interval_s(self.every_s),
+                _ if source.is_of_every_sample() => self.sample_every_s(),
+                _ => source.interval_s(self.every_s) * self.budget.stretch(),
+            };
             let stuck_s = waits.filter(|(s, for_s)| *s == source && *for_s >= STUCK_AFTER_S).map(|(_, for_s)| for_s);
-            track(source).cloned().unwrap_or_default().state(source, source.interval_s(self.every_s) * stretch, now_s, stuck_s)
+            track(source).cloned().unwrap_or_default().state(source, interval_s, now_s, stuck_s)
         };
         let mut all: Vec<SourceState> = Source::ALL.into_iter().map(state).collect();
         // A mount that hangs is told under its own name: the source goes on without it.
@@ -324,4 +336,25 @@ fn of<T>(before: Option<&Sample>, part: impl FnOnce(&Sample) -> Observed<T>) -> 
 
 fn not_asked<T>() -> Observed<T> {
     Observed::unavailable("not asked")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::LiveHost;
+
+    #[test]
+    fn the_budget_stretches_sweeps_and_leaves_detection_its_samples() {
+        let host = Arc::new(LiveHost::new(std::path::Path::new("/"), None, None).unwrap());
+        for (every_s, longest_s) in [(1.0, 10.0), (5.0, 10.0), (15.0, 15.0)] {
+            let mut sampler = Sampler::new(host.clone(), every_s);
+            assert_eq!(sampler.pause_s(), every_s);
+            sampler.budget.spent(3600.0, 3600.0);
+            assert!(sampler.stretch() > 10.0, "{}", sampler.stretch());
+            assert_eq!(sampler.pause_s(), longest_s);
+            let interval = |name| sampler.sources().into_iter().find(|s| s.name == name).and_then(|s| s.interval_s).unwrap();
+            assert_eq!(interval("filesystems"), longest_s);
+            assert!(interval("processes") > 6.0 * longest_s);
+        }
+    }
 }

@@ -124,7 +124,8 @@ impl ReadHost for LiveHost {
                 let opened = rustix::fs::open(&folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
                 Ok(WriteTrial { device, accepted: write_trial::try_write(opened) })
             });
-            trials.push(tried?);
+            // One that hangs says nothing of the others.
+            trials.push(tried.unwrap_or_else(|e| WriteTrial { device, accepted: Observed::unavailable(e.to_string()) }));
         }
         if let Observed::Value { value: Answer::Writes(of_actuator), .. } = self.privileged(&Query::Writes) {
             trials.extend(of_actuator);

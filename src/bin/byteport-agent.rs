@@ -33,8 +33,8 @@ fn run(args: &Args) -> anyhow::Result<()> {
     if args.trust_new_record {
         return Ok(engine::trust_new_record(&args.config)?);
     }
-    // One thread carries the listeners and episodes, none of which computes for long; blocking reads have their own, few, threads.
-    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(16).enable_all().build()?;
+    // Two workers carry the listeners and episodes; blocking reads have their own, few, threads.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).max_blocking_threads(16).enable_all().build()?;
     let on_scrape = match args.sample_on_scrape {
         None => OnScrape::Nothing,
         Some(SampleOnScrape::Host) => OnScrape::Host,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, TryLockError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use super::shared::{Shared, lock};
 use super::{http, local, recovery, sampling, tasks};
 use crate::act::client::Client;
 use crate::detect::{Detector, History, Timeline};
-use crate::guard;
+use crate::guard::{self, PastAct};
 use crate::host::{Clock, LiveHost, ReadHost};
 use crate::metrics::{Format, Own};
 use crate::model::{BootId, IncidentId, Now, RunbookId, Subject};
@@ -147,6 +147,7 @@ pub async fn run(config_path: &Path, root: &Path, on_scrape: OnScrape) -> Result
         detector: Detector::sampling_every(config.sample_interval.0),
         router: Router::default(),
         state_bytes: 0,
+        past: Vec::new(),
         greeted: Now { uptime_s: f64::NEG_INFINITY, ..shared.started.clone() },
         looked_again: shared.started.clone(),
         episodes: BTreeMap::new(),
@@ -220,6 +221,8 @@ struct Driver {
     /// When the actuator was last asked whether it is there, and the state folder how large it is.
     greeted: Now,
     state_bytes: u64,
+    /// What was done, as of the last time that the record could be asked without waiting.
+    past: Vec<PastAct>,
     /// When signals that stay raised were last looked at again.
     looked_again: Now,
     /// Running episodes, and where to tell them of signals.
@@ -228,6 +231,13 @@ struct Driver {
 }
 
 impl Driver {
+    fn note_record(&mut self, store: &Store, size_too: bool) {
+        if size_too {
+            self.state_bytes = store.state_bytes();
+        }
+        self.past = store.past_acts();
+    }
+
     fn on_sample(&mut self, sampled: Sampled) {
         let Sampled { sample, sources, stretch } = sampled;
         let now = sample.at.clone();
@@ -246,20 +256,20 @@ impl Driver {
         let changes = self.detector.update(conditions, &now);
         let raised: Vec<_> = self.detector.raised().cloned().collect();
         let mut routed = self.router.route(changes, &sample);
-        let past = {
-            let store = lock(&self.shared.store);
-            if greets {
-                self.state_bytes = store.state_bytes();
-            }
-            store.past_acts()
-        };
+        // Somebody may be waiting for the disk with the record in hand: figures of before will do, samples and the watchdog do not wait.
+        let shared = Arc::clone(&self.shared);
+        match shared.store.try_lock() {
+            Ok(store) => self.note_record(&store, greets),
+            Err(TryLockError::Poisoned(store)) => self.note_record(&store.into_inner(), greets),
+            Err(TryLockError::WouldBlock) => {}
+        }
         {
             let mut seen = lock(&self.shared.seen);
             let own = Own {
                 raised: &raised,
                 sources: &sources,
                 stretch,
-                cooldowns: guard::cooling(&past, |runbook| self.shared.policy(runbook).limits.cooldown, &now),
+                cooldowns: guard::cooling(&self.past, |runbook| self.shared.policy(runbook).limits.cooldown, &now),
                 psi_mode: self.shared.psi_mode(),
                 state_bytes: self.state_bytes,
                 kernel_log: sample.readings.kernel_log.value(),

@@ -18,8 +18,12 @@ pub(super) fn status(shared: &Shared) -> Status {
     let config = shared.config();
     let now = shared.host.now();
     let why_observe = why_observe(&config, &actuator);
+    // The record may keep one waiting; what samples go into is not held meanwhile.
+    let (open_incidents, pauses, record) = {
+        let store = lock(&shared.store);
+        (store.open_incidents().unwrap_or_default(), store.pauses(&now), store.health())
+    };
     let seen = lock(&shared.seen);
-    let store = lock(&shared.store);
     Status {
         version: env!("CARGO_PKG_VERSION").into(),
         host: host_name(),
@@ -32,10 +36,10 @@ pub(super) fn status(shared: &Shared) -> Status {
             None => Observed::unavailable("no sample yet"),
         },
         signals: seen.raised.clone(),
-        open_incidents: store.open_incidents().unwrap_or_default(),
-        pauses: store.pauses(&now),
+        open_incidents,
+        pauses,
         actuator,
-        record: store.health(),
+        record,
         stuck: seen.stuck.clone(),
         psi_mode: match shared.without_triggers.get() {
             Some(Some(why)) => format!("{}, {why}", shared.psi_mode()),

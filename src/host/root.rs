@@ -15,6 +15,10 @@ use crate::model::HostPath;
 /// No surface that is read whole is larger on a host that works; what is longer is cut off and fails to parse.
 pub(super) const MAX_FILE: u64 = 16 << 20;
 
+/// A `..` on the way (most links of sysfs have one) may have left the root if anything on the whole host was renamed or mounted meanwhile; the
+/// kernel does not look closer and says "again".
+const MAX_TRIES: u32 = 256;
+
 /// A handle on the host's root directory. Paths given to it are the host's; symlinks are resolved inside of it, so an absolute link
 /// below `/host` means what it means on the host.
 #[derive(Debug)]
@@ -56,10 +60,14 @@ impl Root {
 
     pub(super) fn open_flags(&self, path: &HostPath, flags: OFlags) -> Read<OwnedFd> {
         let flags = flags | OFlags::CLOEXEC;
-        let opened = match rustix::fs::openat2(&self.dir, path.as_path(), flags, Mode::empty(), ResolveFlags::IN_ROOT) {
-            // Linux before 5.6, or a filter that does not know the call.
-            Err(Errno::NOSYS | Errno::PERM) => rustix::fs::openat(CWD, self.join(path), flags, Mode::empty()),
-            other => other,
+        let mut tries = 0..MAX_TRIES;
+        let opened = loop {
+            match rustix::fs::openat2(&self.dir, path.as_path(), flags, Mode::empty(), ResolveFlags::IN_ROOT) {
+                Err(Errno::AGAIN) if tries.next().is_some() => {}
+                // Linux before 5.6, or a filter that does not know the call.
+                Err(Errno::NOSYS | Errno::PERM) => break rustix::fs::openat(CWD, self.join(path), flags, Mode::empty()),
+                other => break other,
+            }
         };
         opened.map_err(|e| io_error(path, e))
     }
@@ -150,5 +158,29 @@ mod tests {
         let root = Root::open(dir.path()).unwrap();
         assert_eq!(root.read("/etc/link").unwrap(), b"inside");
         assert!(is_absent(&root.read("/etc/hostname").unwrap_err()));
+    }
+
+    #[test]
+    fn a_link_that_leads_up_is_followed_while_others_rename() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("class/block")).unwrap();
+        std::fs::create_dir_all(dir.path().join("devices/sda")).unwrap();
+        std::fs::write(dir.path().join("devices/sda/size"), "8").unwrap();
+        std::os::unix::fs::symlink("../../devices/sda", dir.path().join("class/block/sda")).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let (one, other) = (dir.path().join("one"), dir.path().join("other"));
+        std::fs::write(&one, "").unwrap();
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    std::fs::rename(&one, &other).unwrap();
+                    std::fs::rename(&other, &one).unwrap();
+                }
+            });
+            let failed = (0..20_000).find_map(|_| root.read_number("/class/block/sda/size").err());
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert!(failed.is_none(), "{failed:?}");
+        });
     }
 }

@@ -80,7 +80,7 @@ fn five_mistakes_in_two_files_are_five_problems() {
    |
  3 | zebra = 1
    | ^^^^^
- = known are: mode, allow, state_dir, socket, actuator_socket, listen, web_config_file, node_metrics, sample_interval, node_url, log_level, maintenance, journal_units, journal_markers
+ = known are: mode, allow, state_dir, socket, actuator_socket, listen, web_config_file, node_metrics, sample_interval, cpu_budget_percent, node_url, log_level, maintenance, journal_units, journal_markers
 /etc/byteport/agent.toml.d/50-site.toml:1:10: \"agent.sock\" is no absolute path of a file or folder: begin with / and end with its name
    |
  1 | socket = \"agent.sock\"

@@ -13,7 +13,7 @@ use super::raw::{LogLevel, RawAgent};
 use super::sections::Merged;
 use crate::guard::{Mode, Policy};
 use crate::host::JournalAsk;
-use crate::model::{RunbookId, Seconds};
+use crate::model::{Percent, RunbookId, Seconds};
 use crate::runbooks;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +31,8 @@ pub struct Agent {
     /// Whether /metrics has `node_*` beside our own: not where a node_exporter runs as well.
     pub node_metrics: bool,
     pub sample_interval: Seconds,
+    /// Of one core, for sampling: above it intervals are stretched.
+    pub cpu_budget_percent: Percent,
     /// The Node object, where a kubelet or a proxy serves it.
     pub node_url: Option<String>,
     pub log_level: &'static str,
@@ -101,6 +103,7 @@ pub(super) fn build(sources: &[layers::Source], env: &dyn Fn(&str) -> Option<Str
         web_config_file: raw.web_config_file.map(|p| p.0),
         node_metrics: raw.node_metrics.unwrap_or(true),
         sample_interval: raw.sample_interval.map_or(Seconds(5.0), |i| i.0),
+        cpu_budget_percent: raw.cpu_budget_percent.map_or(Percent(0.5), |b| b.0),
         node_url: raw.node_url.map(|u| u.0),
         log_level: raw.log_level.unwrap_or(LogLevel::Info).as_str(),
         maintenance,
@@ -146,6 +149,7 @@ impl Meaning for Agent {
             Applied::new("web_config_file", self.web_config_file.as_ref().map_or_else(|| "none".into(), text)),
             Applied::new("node_metrics", text(&self.node_metrics)),
             Applied::new("sample_interval", text(&self.sample_interval)),
+            Applied::new("cpu_budget_percent", text(&self.cpu_budget_percent)),
             Applied::new("node_url", self.node_url.as_ref().map_or_else(|| "none".into(), text)),
             Applied::new("log_level", text(&self.log_level)),
             Applied::new("journal_units", text(&self.journal.units)),

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::maintenance::RawWindow;
 use crate::guard::Mode;
-use crate::model::{RunbookId, Seconds};
+use crate::model::{Percent, RunbookId, Seconds};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,6 +22,7 @@ pub(super) struct RawAgent {
     pub(super) web_config_file: Option<AbsolutePath>,
     pub(super) node_metrics: Option<bool>,
     pub(super) sample_interval: Option<Interval>,
+    pub(super) cpu_budget_percent: Option<CpuBudget>,
     pub(super) node_url: Option<HttpUrl>,
     pub(super) log_level: Option<LogLevel>,
     pub(super) maintenance: Option<Vec<RawWindow>>,
@@ -105,6 +106,22 @@ impl TryFrom<Seconds> for Interval {
         match (1.0..=15.0).contains(&s.0) {
             true => Ok(Self(s)),
             false => Err(format!("{s} is not between 1 s and 15 s: a longer gap would hide what raises a signal")),
+        }
+    }
+}
+
+/// Of one core. Less than the least would stretch everything for ever; more than a core one thread cannot spend.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "f64")]
+pub(super) struct CpuBudget(pub(super) Percent);
+
+impl TryFrom<f64> for CpuBudget {
+    type Error = String;
+
+    fn try_from(percent: f64) -> Result<Self, String> {
+        match (0.05..=100.0).contains(&percent) {
+            true => Ok(Self(Percent(percent))),
+            false => Err(format!("{percent} is not between 0.05 and 100 percent of one core")),
         }
     }
 }

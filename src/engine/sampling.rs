@@ -93,7 +93,8 @@ pub(super) fn start(shared: &Arc<Shared>, root: &Path, places: Places, on_scrape
         let (mut swept, mut stretched) = (Instant::now(), 1.0);
         loop {
             let begun = Instant::now();
-            sampler.every(shared.config().sample_interval.0);
+            let config = shared.config();
+            sampler.keep_to(config.sample_interval.0, config.cpu_budget_percent.0 / 100.0);
             let sample = sampler.sample(want);
             let sources = sampler.sources();
             if let Some(places) = sampler.places() {

@@ -75,7 +75,7 @@ impl Sampler {
             slow: Slow::default(),
             disk_map: DiskMap::default(),
             tracks: BTreeMap::new(),
-            budget: Budget::default(),
+            budget: Budget::of(0.005),
             spent: None,
             readings: Readings::none("not asked yet"),
             journal: VecDeque::new(),
@@ -98,9 +98,10 @@ impl Sampler {
         self
     }
 
-    /// Another configured interval, from the next sample on.
-    pub fn every(&mut self, every_s: f64) {
+    /// As configured now, from the next sample on: seconds between two samples, and the share of one core that they may cost.
+    pub fn keep_to(&mut self, every_s: f64, allowed: f64) {
         self.every_s = every_s;
+        self.budget.allow(allowed);
     }
 
     /// Seconds until the next sample is to begin, by the clock and the budget.

@@ -260,7 +260,16 @@ fn both_packages_bring_the_same_files() {
     let rpm = output(Command::new("rpm").arg("-qlp").arg(&packages.rpm));
     let (deb, rpm) = (list(deb), list(rpm));
     assert_eq!(deb, rpm.iter().filter(|p| !p.ends_with("/LICENSE")).cloned().collect());
-    for wanted in ["/usr/bin/byteport-agent", "/usr/bin/byteport-actuator", "/usr/bin/byteportctl", "/usr/share/man/man1/byteportctl.1"] {
+    for wanted in [
+        "/usr/bin/byteport-agent",
+        "/usr/bin/byteport-actuator",
+        "/usr/bin/byteportctl",
+        "/usr/share/man/man1/byteportctl.1",
+        "/usr/share/doc/byteport/docs/alerts.md",
+        "/usr/share/doc/byteport/docs/runbooks/disk.md",
+        "/usr/share/doc/byteport/deploy/prometheus/byteport.rules.yml",
+        "/usr/share/doc/byteport/deploy/grafana/byteport.json",
+    ] {
         assert!(deb.contains(wanted), "{wanted} is not in {deb:#?}");
     }
     let completions = deb.iter().filter(|p| p.contains("completion")).count();

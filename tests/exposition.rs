@@ -5,6 +5,7 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -14,7 +15,9 @@ use byteport::model::{
     Units, Verdict,
 };
 use support::agent::{Agent, Running, ask, exchange, free_port, wait};
-use support::readings;
+use support::loops::LoopDisk;
+use support::namespaces::inside;
+use support::{output, readings};
 
 /// What a text holds: of each family its type, and of each series its labels, empty ones left out, and its value.
 #[derive(Debug, Default)]
@@ -374,6 +377,69 @@ fn two_hundred_scrapers_and_a_very_slow_one_are_all_served() {
     let mut answer = String::new();
     mute.read_to_string(&mut answer).expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+/// Writing to it waits until this is dropped.
+struct Frozen<'a>(&'a Path);
+
+impl<'a> Frozen<'a> {
+    fn new(at: &'a Path) -> Self {
+        output(Command::new("fsfreeze").arg("-f").arg(at));
+        Self(at)
+    }
+}
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        drop(Command::new("fsfreeze").arg("-u").arg(self.0).status());
+    }
+}
+
+#[test]
+fn who_asks_is_answered_while_the_disk_below_the_record_hangs() {
+    if !inside("who_asks_is_answered_while_the_disk_below_the_record_hangs", &[]) {
+        return;
+    }
+    let (record, full) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let (Some(mut below), Some(mut fills)) = (LoopDisk::ext4(32 << 20, &[]), LoopDisk::ext4(32 << 20, &["-m", "0"])) else { return };
+    below.mount(record.path());
+    fills.mount(full.path());
+    let agent = Agent::start("", |dir| {
+        let folder = dir.join("agent.toml.d");
+        std::fs::create_dir(&folder).expect("drop-ins");
+        std::fs::write(folder.join("record.toml"), format!("state_dir = \"{}/state\"\n", record.path().display())).expect("a drop-in");
+    });
+    wait("a sample", || ask(agent.port, "/readyz", "").0.contains(" 200 "));
+    let of = |name: &str, label: &str| {
+        let page = Families::of(&String::from_utf8(ask(agent.port, "/metrics", "").1).expect("text"));
+        page.series
+            .get(name)
+            .into_iter()
+            .flatten()
+            .filter(|(labels, _)| label.is_empty() || labels.values().any(|v| v == label))
+            .map(|(_, value)| value)
+            .sum::<f64>()
+    };
+    let frozen = Frozen::new(record.path());
+    // What raises a signal opens an incident, and that is written down before anything else.
+    std::fs::write(full.path().join("data"), vec![1; 31 << 20]).unwrap_or_else(|e| assert_eq!(e.kind(), std::io::ErrorKind::StorageFull));
+    wait("a signal", || of("byteport_signal_raised", "disk_usage_high") == 1.0);
+    let ctl = |verb: &[&str]| {
+        let mut asked = Command::new(env!("CARGO_BIN_EXE_byteportctl"));
+        let asked = asked.arg("--socket").arg(agent.dir.path().join("agent.sock")).args(verb).output().expect("byteportctl");
+        String::from_utf8_lossy(&[asked.stdout, asked.stderr].concat()).into_owned()
+    };
+    wait("somebody who waits for the disk", || ctl(&["status"]).contains("its disk may hang"));
+    let (before, status) = (of("byteport_samples_total", ""), ctl(&["status"]));
+    assert!(status.contains("disk_usage_high") && status.contains(&*full.path().to_string_lossy()), "{status}");
+    assert!(ctl(&["top", "--once"]).contains("its disk may hang"));
+    wait("more samples", || of("byteport_samples_total", "") >= before + 3.0);
+    assert!(ask(agent.port, "/healthz", "").0.contains(" 200 "));
+    assert_eq!(of("byteport_incidents_opened_total", "disk"), 0.0, "nothing was written meanwhile");
+    drop(frozen);
+    wait("the incident", || of("byteport_incidents_opened_total", "disk") == 1.0);
+    assert!(ctl(&["status"]).contains("whole, "), "{}", ctl(&["status"]));
+    drop(agent);
 }
 
 /// A scraper with a tiny window, reading a byte a second until it is dropped.

@@ -40,7 +40,9 @@ fn run(args: &Args) -> anyhow::Result<()> {
         Some(SampleOnScrape::Host) => OnScrape::Host,
         Some(SampleOnScrape::Processes) => OnScrape::Processes,
     };
-    let ended = runtime.block_on(engine::run(&args.config, &args.root, on_scrape));
+    let (config, root) = (args.config.clone(), args.root.clone());
+    // On a worker, where the listeners are: a scrape that waits for a sample is not handed from thread to thread.
+    let ended = runtime.block_on(runtime.spawn(async move { engine::run(&config, &root, on_scrape).await }))?;
     // A reader that hangs in the kernel must not hold up the exit.
     runtime.shutdown_background();
     Ok(ended?)

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, TryLockError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -21,6 +22,8 @@ use crate::wire::actuator::Hello;
 
 /// Entries that could not be written yet; beyond it the oldest notes are lost, never an intent (those refuse the act instead).
 const PENDING: usize = 256;
+/// Longer than a write takes on a slow disk, shorter than anybody's patience.
+const FOR_THE_RECORD: Duration = Duration::from_secs(2);
 
 pub(super) struct Shared {
     pub host: Arc<dyn ReadHost>,
@@ -110,6 +113,25 @@ impl Shared {
 
     pub fn config(&self) -> Arc<config::Agent> {
         self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The record, to look something up in it. Whoever writes to it may be waiting for the disk: that is no reason to keep a person waiting
+    /// who asks what is wrong with this host.
+    ///
+    /// # Errors
+    /// In words, when it was not to be had within [`FOR_THE_RECORD`].
+    pub fn read_record(&self) -> Result<MutexGuard<'_, Store>, String> {
+        let begun = Instant::now();
+        loop {
+            match self.store.try_lock() {
+                Ok(store) => return Ok(store),
+                Err(TryLockError::Poisoned(store)) => return Ok(store.into_inner()),
+                Err(TryLockError::WouldBlock) if begun.elapsed() < FOR_THE_RECORD => std::thread::sleep(Duration::from_millis(20)),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(format!("somebody has been writing to the record for {FOR_THE_RECORD:?} and more: its disk may hang"));
+                }
+            }
+        }
     }
 
     /// Appends durably, logs and counts. What cannot be written now is kept in memory and written before the next entry,

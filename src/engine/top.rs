@@ -13,7 +13,10 @@ const MOST_UNITS: usize = 100;
 pub(super) fn top(shared: &Shared) -> Top {
     let actuator = shared.ask_hello();
     let why_observe = views::why_observe(&shared.config(), &actuator);
-    let open_incidents = lock(&shared.store).open_incidents().into();
+    let open_incidents = match shared.read_record() {
+        Ok(store) => store.open_incidents().into(),
+        Err(why) => Observed::unavailable(why),
+    };
     let seen = lock(&shared.seen);
     let sample = seen.sample.as_deref();
     Top {

@@ -19,9 +19,9 @@ pub(super) fn status(shared: &Shared) -> Status {
     let now = shared.host.now();
     let why_observe = why_observe(&config, &actuator);
     // The record may keep one waiting; what samples go into is not held meanwhile.
-    let (open_incidents, pauses, record) = {
-        let store = lock(&shared.store);
-        (store.open_incidents().unwrap_or_default(), store.pauses(&now), store.health())
+    let (open_incidents, pauses, record) = match shared.read_record() {
+        Ok(store) => (store.open_incidents().into(), Observed::fresh(store.pauses(&now)), store.health()),
+        Err(why) => (Observed::unavailable(&*why), Observed::unavailable(&*why), Observed::unavailable(&*why)),
     };
     let seen = lock(&shared.seen);
     Status {

@@ -27,8 +27,15 @@ pub fn status(s: &Status, paint: Paint) -> String {
             cell(format!("the file on disk was refused, the old one is in force: {}", clean(refused))).tone(Tone::Bad),
         ]);
     }
-    for pause in &s.pauses {
-        table.row([cell("paused"), cell(paused(pause)).tone(Tone::Warn)]);
+    match &s.pauses {
+        Observed::Value { value, .. } => {
+            for pause in value {
+                table.row([cell("paused"), cell(paused(pause)).tone(Tone::Warn)]);
+            }
+        }
+        Observed::Unavailable { why } => {
+            table.row([cell("paused"), cell(format!("unknown: {}", clean(why))).tone(Tone::Warn)]);
+        }
     }
     for (sampler, for_s) in &s.stuck {
         table.row([cell("stuck"), cell(format!("{} has not answered for {}", clean(sampler), Seconds(*for_s))).tone(Tone::Warn)]);
@@ -56,10 +63,12 @@ pub fn status(s: &Status, paint: Paint) -> String {
         ]);
     }
     out += &table.render(paint);
-    if !s.open_incidents.is_empty() {
-        out += &format!("\n{}\n{}", paint.title("Open incidents"), incidents::incidents(&s.open_incidents, paint));
-    }
-    out
+    let open = match &s.open_incidents {
+        Observed::Value { value, .. } if value.is_empty() => return out,
+        Observed::Value { value, .. } => incidents::incidents(value, paint),
+        Observed::Unavailable { why } => format!("  unknown: {}\n", clean(why)),
+    };
+    out + &format!("\n{}\n{open}", paint.title("Open incidents"))
 }
 
 fn actuator(s: &Status) -> String {
@@ -118,9 +127,10 @@ fn remark(fs: &FsSample) -> String {
 }
 
 /// The pauses in force, after one was set or ended.
-pub fn pauses(list: &[Pause]) -> String {
-    if list.is_empty() {
-        return "No pause is in force.\n".into();
+pub fn pauses(list: &Observed<Vec<Pause>>) -> String {
+    match list {
+        Observed::Value { value, .. } if value.is_empty() => "No pause is in force.\n".into(),
+        Observed::Value { value, .. } => value.iter().map(|p| format!("paused: {}\n", paused(p))).collect(),
+        Observed::Unavailable { why } => format!("Which pauses are in force is unknown: {}\n", clean(why)),
     }
-    list.iter().map(|p| format!("paused: {}\n", paused(p))).collect()
 }

@@ -20,7 +20,7 @@ pub trait Runbook: 'static {
 
     type Evidence: Serialize + DeserializeOwned;
     /// Its section of `agent.toml`, resolved: unknown keys refused, every default filled in.
-    type Params: Serialize + DeserializeOwned + Default;
+    type Params: Send + Serialize + DeserializeOwned + Default;
 
     /// What is understood in its section but cannot be meant; `check` says it with the line.
     fn problems(_params: &Self::Params) -> Vec<Problem> {
@@ -83,7 +83,7 @@ pub struct ClassSpec {
 }
 
 /// A runbook's conditions, bound to its parameters.
-pub type Watch = Box<dyn Fn(&Sample, &History) -> Vec<Condition>>;
+pub type Watch = Box<dyn Fn(&Sample, &History) -> Vec<Condition> + Send>;
 
 type Erased<T> = Result<T, serde_json::Error>;
 

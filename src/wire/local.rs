@@ -37,8 +37,8 @@ pub struct Status {
     pub dry_run: bool,
     pub filesystems: Observed<Vec<FsSample>>,
     pub signals: Vec<Signal>,
-    pub open_incidents: Vec<IncidentSummary>,
-    pub pauses: Vec<Pause>,
+    pub open_incidents: Observed<Vec<IncidentSummary>>,
+    pub pauses: Observed<Vec<Pause>>,
     pub actuator: Observed<super::actuator::Hello>,
     /// Rows in the record; `Unavailable` when it cannot be trusted or written.
     pub record: Observed<u64>,

@@ -1,6 +1,7 @@
 //! The host's plain files, one method a surface: which file it is, and which parser reads it.
 
 use super::conntrack::ConntrackFiles;
+use super::irq::IrqPressure;
 use super::root::Root;
 use super::{HotFile, Read};
 use super::{disks, file_handles, loadavg, meminfo, netdev, psi, stat, vmstat};
@@ -17,6 +18,7 @@ pub(super) struct HostFiles {
     netdev: HotFile,
     file_nr: HotFile,
     conntrack: ConntrackFiles,
+    irq_pressure: IrqPressure,
     cpu_pressure: HotFile,
     io_pressure: HotFile,
     memory_pressure: HotFile,
@@ -34,6 +36,7 @@ impl HostFiles {
             netdev: HotFile::short_lines(if root.is_elsewhere() { "/proc/1/net/dev" } else { "/proc/net/dev" }),
             file_nr: HotFile::one_record("/proc/sys/fs/file-nr"),
             conntrack: ConntrackFiles::new(),
+            irq_pressure: IrqPressure::new(),
             cpu_pressure: HotFile::one_record("/proc/pressure/cpu"),
             io_pressure: HotFile::one_record("/proc/pressure/io"),
             memory_pressure: HotFile::one_record("/proc/pressure/memory"),
@@ -70,6 +73,10 @@ impl HostFiles {
 
     pub(super) fn conntrack(&self, root: &Root) -> Read<Conntrack> {
         self.conntrack.read(root)
+    }
+
+    pub(super) fn irq_stalled_us(&self, root: &Root) -> Read<u64> {
+        self.irq_pressure.read(root)
     }
 
     pub(super) fn cpu_pressure(&self, root: &Root) -> Read<Pressure> {

@@ -145,6 +145,10 @@ impl ReadHost for LiveHost {
         self.files.io_pressure(&self.root)
     }
 
+    fn irq_stalled_us(&self) -> Read<u64> {
+        self.files.irq_stalled_us(&self.root)
+    }
+
     fn cpu_pressure(&self) -> Read<Pressure> {
         self.files.cpu_pressure(&self.root)
     }

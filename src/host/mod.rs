@@ -19,6 +19,7 @@ mod files;
 mod hot;
 mod identity;
 mod interfaces;
+mod irq;
 mod journal;
 mod kmsg;
 mod largest;
@@ -145,6 +146,10 @@ pub trait ReadHost: Clock {
     /// Of `/proc/vmstat` the out-of-memory kills, paging, swapping and page faults.
     fn vmstat(&self) -> Read<Vec<Counter>> {
         not_told("/proc/vmstat")
+    }
+    /// Microseconds in which no task of a CPU got on for interrupts; `NotHere` on kernels that do not count them.
+    fn irq_stalled_us(&self) -> Read<u64> {
+        not_told("/proc/pressure/irq")
     }
     /// `full` is zero on kernels that do not count it for a CPU.
     fn cpu_pressure(&self) -> Read<Pressure> {

@@ -21,6 +21,18 @@ pub(super) fn parse_cpu_pressure(bytes: &[u8]) -> Read<Pressure> {
     Ok(pressure(&some, &full.unwrap_or(Stalls { avg10: 0.0, avg60: 0.0, total_us: 0 })))
 }
 
+/// Of interrupts there is a line for `full` only: what is lost to them is lost to all tasks of a CPU. Gives its total, in microseconds. Total.
+pub(super) fn parse_irq_stalled_us(bytes: &[u8]) -> Read<u64> {
+    let mut full = None;
+    for line in lines(WHAT, bytes)? {
+        let mut words = Words(line);
+        if words.next() == Some(b"full") {
+            full = Some(parse_stalls("full", words)?);
+        }
+    }
+    full.map(|stalls| stalls.total_us).ok_or_else(|| damaged(WHAT, "no line for 'full'"))
+}
+
 struct Stalls {
     avg10: f64,
     avg60: f64,
@@ -106,16 +118,25 @@ mod tests {
         assert!(parse_cpu_pressure(b"some avg10=1.50 avg60=40.00 total=12").is_err(), "cut off");
     }
 
+    #[test]
+    fn of_interrupts_there_is_one_line() {
+        assert_eq!(parse_irq_stalled_us(b"full avg10=0.00 avg60=1.20 avg300=0.00 total=4711\n").unwrap(), 4711);
+        for damaged in [b"some avg10=0.00 avg60=0.00 total=4711\n".as_slice(), b"full avg10=0.00 avg60=0.00\n", b"full", b""] {
+            assert!(parse_irq_stalled_us(damaged).is_err(), "{}", damaged.escape_ascii());
+        }
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_parsed_or_refused(bytes: Vec<u8>) {
+            let _ = parse_irq_stalled_us(&bytes);
             let _ = parse_pressure(&bytes);
             let _ = parse_cpu_pressure(&bytes);
         }
 
         #[test]
         fn damaged_lines_are_parsed_or_refused(text in "(some|full)? ?(avg10|avg60|total)?=?[0-9.e-]{0,5}\n{0,2}") {
-            let _ = parse_pressure(text.as_bytes());
+            let _ = (parse_pressure(text.as_bytes()), parse_irq_stalled_us(text.as_bytes()));
         }
     }
 }

@@ -18,6 +18,8 @@ pub struct Readings {
     pub vmstat: Observed<Vec<Counter>>,
     pub cpu_pressure: Observed<Pressure>,
     pub memory_pressure: Observed<Pressure>,
+    /// `/proc/pressure/irq`: microseconds in which no task of a CPU got on for interrupts.
+    pub irq_stalled_us: Observed<u64>,
     pub network: Observed<Vec<NetIo>>,
     pub interfaces: Observed<Vec<Interface>>,
     pub file_handles: Observed<FileHandles>,
@@ -336,6 +338,7 @@ impl Readings {
             vmstat,
             cpu_pressure,
             memory_pressure,
+            irq_stalled_us,
             network,
             interfaces,
             file_handles,

@@ -149,13 +149,16 @@ impl Sampler {
                 Source::Memory => ask(track, &mut r.memory, now_s, || host.memory()),
                 Source::Vmstat => ask(track, &mut r.vmstat, now_s, || host.vmstat()),
                 Source::Pressure => {
-                    // One source to whoever looks: a kernel has all three files or none.
+                    // One source to whoever looks, which fares as the last does: a kernel has the other three files or none.
+                    let mut took_s = 0.0;
+                    ask(track, &mut r.irq_stalled_us, now_s, || host.irq_stalled_us());
+                    took_s += track.duration_s.unwrap_or_default();
                     ask(track, &mut r.cpu_pressure, now_s, || host.cpu_pressure());
-                    let first_s = track.duration_s;
+                    took_s += track.duration_s.unwrap_or_default();
                     ask(track, &mut r.memory_pressure, now_s, || host.memory_pressure());
-                    let second_s = track.duration_s;
+                    took_s += track.duration_s.unwrap_or_default();
                     ask(track, io_pressure.insert(not_asked()), now_s, || host.io_pressure());
-                    track.duration_s = [first_s, second_s, track.duration_s].into_iter().flatten().reduce(|sum, s| sum + s);
+                    track.duration_s = track.duration_s.map(|last_s| took_s + last_s);
                 }
                 Source::Network => ask(track, &mut r.network, now_s, || host.network()),
                 Source::Interfaces => ask(track, &mut r.interfaces, now_s, || host.interfaces()),

@@ -46,6 +46,11 @@ pub(super) fn write_pressure(to: &mut Exposition, cpu: Option<&Pressure>, io: Op
     put("node_pressure_memory_stalled_seconds_total", "Time in which all tasks waited for memory.", memory.map(full));
 }
 
+pub(super) fn write_irq_pressure(to: &mut Exposition, stalled_us: u64) {
+    let help = "Time in which no task of a CPU got on for interrupts.";
+    to.single("node_pressure_irq_stalled_seconds_total", Kind::Counter, help, Number::Scaled(stalled_us, MICROSECOND_DIGITS));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -34,6 +34,9 @@ impl Node {
             memory::write_vmstat(to, fields);
         }
         memory::write_pressure(to, readings.cpu_pressure.value(), sample.io_pressure.value(), readings.memory_pressure.value());
+        if let Some(stalled_us) = readings.irq_stalled_us.value() {
+            memory::write_irq_pressure(to, *stalled_us);
+        }
         if let Some(disks) = sample.disks.value() {
             disk::write(to, disks);
         }

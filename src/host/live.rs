@@ -31,6 +31,7 @@ pub struct LiveHost {
     usages: Usages,
     ext4_errors: Ext4Errors,
     files: HostFiles,
+    duplexes: interfaces::Duplexes,
     sweep: sweep::Sweep,
     groups: cgroup::Groups,
     privileged: Option<Arc<dyn PrivilegedReads>>,
@@ -56,6 +57,7 @@ impl LiveHost {
             usages: Usages::default(),
             ext4_errors: Ext4Errors::default(),
             files,
+            duplexes: interfaces::Duplexes::default(),
             sweep: sweep::Sweep::new(),
             groups: cgroup::Groups::new(),
             privileged,
@@ -178,7 +180,8 @@ impl ReadHost for LiveHost {
     }
 
     fn interfaces(&self) -> Read<Vec<Interface>> {
-        self.bounded("network interfaces", DEADLINE, interfaces::read_interfaces)
+        let found = self.bounded("network interfaces", DEADLINE, interfaces::read_interfaces)?;
+        Ok(self.duplexes.fill(&self.root, &self.parking, found))
     }
 
     fn file_handles(&self) -> Read<FileHandles> {

@@ -111,6 +111,8 @@ pub struct Interface {
     pub address: String,
     pub broadcast: String,
     pub alias: String,
+    /// `full`, `half` or `unknown`; empty where it has none, or nobody has answered yet.
+    pub duplex: String,
 }
 
 /// `/proc/sys/fs/file-nr`.

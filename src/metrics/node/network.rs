@@ -34,7 +34,6 @@ pub(super) fn write(to: &mut Exposition, devices: &[NetIo]) {
     }
 }
 
-/// `duplex` is empty: whoever reads it waits for a lock of the whole network stack.
 pub(super) fn write_interfaces(to: &mut Exposition, interfaces: &[Interface]) {
     let mut labels = Labels::default();
     let mut family = to.family("node_network_up", Kind::Gauge, "1 when the interface's operational state is up.");
@@ -49,7 +48,7 @@ pub(super) fn write_interfaces(to: &mut Exposition, interfaces: &[Interface]) {
             ("adminstate", admin),
             ("broadcast", &i.broadcast),
             ("device", &i.device),
-            ("duplex", ""),
+            ("duplex", &i.duplex),
             ("ifalias", &i.alias),
             ("operstate", &i.operstate),
         ];

@@ -233,7 +233,7 @@ mod tests {
             unit("once.service", "inactive", Some(1)),
             unit("off.service", "inactive", None),
         ];
-        let told = listed(&Units { system_state: "degraded".into(), units, newly_failed: vec![] });
+        let told = listed(&Units { system_state: "degraded".into(), units, ..Units::default() });
         let names: Vec<_> = told.listed.iter().map(|u| u.name.split('.').next().unwrap()).collect();
         assert_eq!(names, ["a-failed", "b-failed", "flaps", "once", "starting"]);
         assert_eq!((told.count, told.failed), (7, 2));

@@ -233,7 +233,12 @@ pub struct CgroupUse {
 pub struct Units {
     /// `running`, `degraded`, `starting`, `stopping`, `maintenance` …
     pub system_state: String,
+    /// `252.39-1~deb12u1`, and `kvm` or empty for none, where systemd says it.
+    pub version: Option<String>,
+    pub virtualization: Option<String>,
     pub units: Vec<UnitState>,
+    /// Names that others refer to and that are not installed, or that are masked: no units, and systemd lists them as inactive.
+    pub not_loaded: u64,
     /// Units that failed, since the last sample that was taken over.
     pub newly_failed: Vec<String>,
 }
@@ -248,6 +253,12 @@ pub struct UnitState {
     pub kind: String,
     /// `NRestarts` of a service.
     pub restarts: Option<u32>,
+    /// When a timer last elapsed, in microseconds of Unix time; 0: not yet.
+    pub last_trigger_us: Option<u64>,
+    /// Connections of a socket unit that has an instance for each: all that were accepted, those there are now, those refused.
+    pub accepted: Option<u32>,
+    pub connections: Option<u32>,
+    pub refused: Option<u32>,
 }
 
 /// What `/dev/kmsg` told since this program began to listen.

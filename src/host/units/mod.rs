@@ -4,6 +4,7 @@
 //! list that was asked for is never newer or older than the changes around it. Only what systemd itself sent is believed: anybody on the bus
 //! may send us a signal that looks like one of its.
 
+mod figures;
 mod table;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -17,7 +18,8 @@ use zbus::message::{Flags, Type};
 use zbus::names::OwnedUniqueName;
 use zbus::{Connection, Message, MessageStream, ObjectPath, Variant};
 
-use self::table::{Listed, Table, parse_unit_path, unit_path};
+use self::figures::{Figure, Value};
+use self::table::{Listed, Table, parse_unit_path, socket_of, unit_path};
 use super::bus::{next, system_bus};
 use super::{Read, ReadError};
 use crate::model::Units;
@@ -25,7 +27,6 @@ use crate::model::Units;
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
-const SERVICE: &str = "org.freedesktop.systemd1.Service";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
 const BUS: &str = "org.freedesktop.DBus";
@@ -39,6 +40,7 @@ const RULES: &[&str] = &[
     "type='signal',sender='org.freedesktop.systemd1',interface='org.freedesktop.systemd1.Manager',member='Reloading'",
     "type='signal',sender='org.freedesktop.systemd1',member='PropertiesChanged',path_namespace='/org/freedesktop/systemd1/unit',arg0='org.freedesktop.systemd1.Unit'",
     "type='signal',sender='org.freedesktop.systemd1',member='PropertiesChanged',path_namespace='/org/freedesktop/systemd1/unit',arg0='org.freedesktop.systemd1.Service'",
+    "type='signal',sender='org.freedesktop.systemd1',member='PropertiesChanged',path_namespace='/org/freedesktop/systemd1/unit',arg0='org.freedesktop.systemd1.Timer'",
 ];
 
 const CONNECT: Duration = Duration::from_secs(10);
@@ -152,9 +154,10 @@ enum Asked {
     Subscribe,
     All,
     Some,
+    Version,
+    Virtualization,
     SystemState,
-    Kind(String),
-    Restarts(String),
+    Figure(String, Figure),
 }
 
 struct Session<'a, F> {
@@ -168,6 +171,9 @@ struct Session<'a, F> {
     listed_at: Option<Instant>,
     list_at: Instant,
     new: BTreeSet<String>,
+    /// Of these the figures are asked once it has settled: sockets whose connections come and go, and what is new and not at work. Most of the
+    /// latter are unloaded at once, and asking for one that is would load it again, to be told as new again.
+    unasked: BTreeSet<String>,
     stale: bool,
     /// When the questions that have come up are asked.
     settled_at: Option<Instant>,
@@ -175,7 +181,13 @@ struct Session<'a, F> {
 
 impl<'a, F: Fn(&str)> Session<'a, F> {
     fn new(watch: &'a UnitWatch, bus: &'a Connection, failed: &'a F) -> Self {
-        let queue = std::iter::repeat_with(|| Asked::Rule).take(RULES.len()).chain([Asked::Subscribe, Asked::All, Asked::SystemState]);
+        let queue = std::iter::repeat_with(|| Asked::Rule).take(RULES.len()).chain([
+            Asked::Subscribe,
+            Asked::Version,
+            Asked::Virtualization,
+            Asked::All,
+            Asked::SystemState,
+        ]);
         Self {
             watch,
             bus,
@@ -186,6 +198,7 @@ impl<'a, F: Fn(&str)> Session<'a, F> {
             listed_at: None,
             list_at: Instant::now() + LIST_EVERY,
             new: BTreeSet::new(),
+            unasked: BTreeSet::new(),
             stale: false,
             settled_at: None,
         }
@@ -217,6 +230,9 @@ impl<'a, F: Fn(&str)> Session<'a, F> {
             } else if !self.new.is_empty() {
                 self.queue.push_back(Asked::Some);
             }
+            let unasked = std::mem::take(&mut self.unasked);
+            let figures = self.watch.state().table.figures(unasked.iter().map(String::as_str));
+            self.ask_of(figures);
             if std::mem::take(&mut self.stale) {
                 self.queue.push_back(Asked::SystemState);
             }
@@ -254,9 +270,10 @@ impl<'a, F: Fn(&str)> Session<'a, F> {
                 let names: Vec<String> = std::mem::take(&mut self.new).into_iter().collect();
                 call(SYSTEMD, MANAGER_PATH, MANAGER, "ListUnitsByPatterns")?.build(&(Vec::<&str>::new(), names))
             }
+            Asked::Version => get(MANAGER_PATH, MANAGER, "Version"),
+            Asked::Virtualization => get(MANAGER_PATH, MANAGER, "Virtualization"),
             Asked::SystemState => get(MANAGER_PATH, MANAGER, "SystemState"),
-            Asked::Kind(name) => get(&unit_path(name), SERVICE, "Type"),
-            Asked::Restarts(name) => get(&unit_path(name), SERVICE, "NRestarts"),
+            Asked::Figure(name, figure) => get(&unit_path(name), figure.interface(), figure.property()),
         }
     }
 
@@ -285,7 +302,7 @@ impl<'a, F: Fn(&str)> Session<'a, F> {
                 let refused = message.message_type() == Type::Error;
                 match asked {
                     // A unit that is gone by now, or an old systemd without the property: it stays unknown.
-                    Asked::Kind(_) | Asked::Restarts(_) if refused => Ok(()),
+                    Asked::Figure(..) | Asked::Version | Asked::Virtualization if refused => Ok(()),
                     // systemd before 230.
                     Asked::Some if refused => {
                         self.list_soon();
@@ -312,21 +329,31 @@ impl<'a, F: Fn(&str)> Session<'a, F> {
                 let listed: Vec<Listed<'_>> =
                     listed.iter().map(|(name, _, load, active, sub, ..)| Listed { name, load, active, sub }).collect();
                 let mut state = self.watch.state();
-                let services = if matches!(asked, Asked::All) {
+                let all = matches!(asked, Asked::All);
+                if all {
                     self.listed_at = Some(Instant::now());
                     failed = state.table.replace(&listed);
-                    state.table.services(None)
                 } else {
                     failed = state.table.add(&listed);
-                    state.table.services(Some(&listed))
-                };
+                }
+                let (now, later): (Vec<&Listed<'_>>, Vec<_>) = listed.iter().partition(|l| all || l.active != "inactive");
+                let figures = state.table.figures(now.iter().map(|l| l.name));
                 state.lost = None;
                 drop(state);
-                self.queue.extend(services.into_iter().flat_map(|name| [Asked::Kind(name.clone()), Asked::Restarts(name)]));
+                self.ask_of(figures);
+                if !later.is_empty() {
+                    self.unasked.extend(later.iter().map(|l| l.name.to_owned()));
+                    self.settle();
+                }
             }
             Asked::SystemState => self.watch.state().table.system_state(<&str>::try_from(&body.deserialize::<Variant<'_>>()?)?),
-            Asked::Kind(name) => self.watch.state().table.kind(name, <&str>::try_from(&body.deserialize::<Variant<'_>>()?)?),
-            Asked::Restarts(name) => self.watch.state().table.restarts(name, u32::try_from(&body.deserialize::<Variant<'_>>()?)?),
+            Asked::Version => self.watch.state().table.version(<&str>::try_from(&body.deserialize::<Variant<'_>>()?)?),
+            Asked::Virtualization => self.watch.state().table.virtualization(<&str>::try_from(&body.deserialize::<Variant<'_>>()?)?),
+            Asked::Figure(name, figure) => {
+                if let Some(value) = value_of(&body.deserialize::<Variant<'_>>()?) {
+                    self.watch.state().table.figure(name, *figure, value);
+                }
+            }
         }
         failed.iter().for_each(|name| (self.failed)(name));
         Ok(())
@@ -344,24 +371,34 @@ impl<'a, F: Fn(&str)> Session<'a, F> {
                     let fails = self.watch.state().table.state(&name, active, text("SubState"));
                     if active.is_some() {
                         self.stale = true;
+                        self.unasked.extend(socket_of(&name));
                         self.settle();
+                        if self.watch.state().table.is_not_loaded(&name) {
+                            self.new.insert(name.clone());
+                        }
                     }
                     if fails {
                         (self.failed)(&name);
                     }
-                } else if let Some(restarts) = changed.get("NRestarts").and_then(|v| u32::try_from(v).ok()) {
-                    self.watch.state().table.restarts(&name, restarts);
+                } else {
+                    for figure in Figure::of(&name).iter().filter(|f| f.interface() == interface) {
+                        if let Some(value) = changed.get(figure.property()).and_then(value_of) {
+                            self.watch.state().table.figure(&name, *figure, value);
+                        }
+                    }
                 }
             }
             "UnitNew" => {
                 let (name, _): (&str, ObjectPath<'_>) = body.deserialize()?;
                 self.new.insert(name.to_owned());
+                self.unasked.extend(socket_of(name));
                 self.settle();
             }
             "UnitRemoved" => {
                 let (name, _): (&str, ObjectPath<'_>) = body.deserialize()?;
                 self.new.remove(name);
                 self.watch.state().table.remove(name);
+                self.unasked.extend(socket_of(name));
                 self.stale = true;
                 self.settle();
             }
@@ -376,6 +413,10 @@ impl<'a, F: Fn(&str)> Session<'a, F> {
         Ok(())
     }
 
+    fn ask_of(&mut self, figures: Vec<(String, Figure)>) {
+        self.queue.extend(figures.into_iter().map(|(name, figure)| Asked::Figure(name, figure)));
+    }
+
     fn settle(&mut self) {
         self.settled_at.get_or_insert_with(|| Instant::now() + SETTLE);
     }
@@ -384,4 +425,12 @@ impl<'a, F: Fn(&str)> Session<'a, F> {
         let earliest = self.listed_at.map_or_else(Instant::now, |at| at + LIST_AT_MOST_EVERY);
         self.list_at = self.list_at.min(earliest.max(Instant::now() + SETTLE));
     }
+}
+
+/// `None`: it is neither text nor a number of those that are asked.
+fn value_of<'a>(variant: &'a Variant<'_>) -> Option<Value<'a>> {
+    if let Ok(text) = <&str>::try_from(variant) {
+        return Some(Value::Text(text));
+    }
+    u32::try_from(variant).map(u64::from).or_else(|_| u64::try_from(variant)).ok().map(Value::Number)
 }

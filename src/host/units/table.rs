@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::figures::{Figure, Value};
 use crate::model::{UnitState, Units};
 
 const UNITS: &str = "/org/freedesktop/systemd1/unit/";
@@ -19,7 +20,10 @@ pub(super) struct Listed<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Table {
     system_state: String,
+    version: Option<String>,
+    virtualization: Option<String>,
     units: BTreeMap<String, UnitState>,
+    not_loaded: BTreeSet<String>,
     newly_failed: BTreeSet<String>,
     /// The first list: what has failed before it was looked at is not new.
     known: bool,
@@ -31,6 +35,7 @@ impl Table {
         let mut before = std::mem::take(&mut self.units);
         let known = std::mem::replace(&mut self.known, true);
         let mut failed = Vec::new();
+        self.not_loaded = list.iter().filter(|l| !is_there(l)).map(|l| l.name.to_owned()).collect();
         for listed in list.iter().filter(|l| is_there(l)) {
             let unit = before.remove(listed.name);
             if known && listed.active == FAILED && unit.as_ref().is_none_or(|u| u.active != FAILED) {
@@ -45,7 +50,12 @@ impl Table {
     /// Some units that were loaded since. Gives those that failed.
     pub(super) fn add(&mut self, list: &[Listed<'_>]) -> Vec<String> {
         let mut failed = Vec::new();
-        for listed in list.iter().filter(|l| is_there(l)) {
+        for listed in list {
+            if !is_there(listed) {
+                self.not_loaded.insert(listed.name.to_owned());
+                continue;
+            }
+            self.not_loaded.remove(listed.name);
             let unit = self.units.remove(listed.name);
             if listed.active == FAILED && unit.as_ref().is_none_or(|u| u.active != FAILED) {
                 failed.push(listed.name.to_owned());
@@ -57,9 +67,8 @@ impl Table {
     }
 
     fn insert(&mut self, listed: &Listed<'_>, before: Option<UnitState>) {
-        let UnitState { kind, restarts, .. } = before.unwrap_or_default();
         let (name, active, sub) = (listed.name.to_owned(), listed.active.to_owned(), listed.sub.to_owned());
-        self.units.insert(name.clone(), UnitState { name, active, sub, kind, restarts });
+        self.units.insert(name.clone(), UnitState { name, active, sub, ..before.unwrap_or_default() });
     }
 
     /// A unit's state changed. `true`: it has failed now.
@@ -77,42 +86,48 @@ impl Table {
         fails
     }
 
-    pub(super) fn restarts(&mut self, name: &str, restarts: u32) {
+    pub(super) fn figure(&mut self, name: &str, figure: Figure, value: Value<'_>) {
         if let Some(unit) = self.units.get_mut(name) {
-            unit.restarts = Some(restarts);
+            figure.enter(value, unit);
         }
     }
 
-    pub(super) fn kind(&mut self, name: &str, kind: &str) {
-        if let Some(unit) = self.units.get_mut(name) {
-            kind.clone_into(&mut unit.kind);
-        }
+    /// It was listed as what is no unit. Once it changes its state it has become one, of which systemd says nothing else.
+    pub(super) fn is_not_loaded(&self, name: &str) -> bool {
+        self.not_loaded.contains(name)
     }
 
     pub(super) fn remove(&mut self, name: &str) {
         self.units.remove(name);
+        self.not_loaded.remove(name);
+    }
+
+    pub(super) fn version(&mut self, version: &str) {
+        self.version = Some(version.to_owned());
+    }
+
+    pub(super) fn virtualization(&mut self, kind: &str) {
+        self.virtualization = Some(kind.to_owned());
     }
 
     pub(super) fn system_state(&mut self, state: &str) {
         state.clone_into(&mut self.system_state);
     }
 
-    /// Services; of all of them, or of `only` those that are at work.
-    pub(super) fn services(&self, only: Option<&[Listed<'_>]>) -> Vec<String> {
-        let service = |name: &&str| name.ends_with(".service");
-        match only {
-            None => self.units.keys().map(String::as_str).filter(service).map(str::to_owned).collect(),
-            Some(list) => {
-                list.iter().filter(|l| l.active != "inactive" && is_there(l)).map(|l| l.name).filter(service).map(str::to_owned).collect()
-            }
-        }
+    /// What there is to ask of those of these units that are there.
+    pub(super) fn figures<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Vec<(String, Figure)> {
+        let of = |name: &'n str| Figure::of(name).iter().map(move |figure| (name.to_owned(), *figure));
+        names.into_iter().filter(|name| self.units.contains_key(*name)).flat_map(of).collect()
     }
 
     /// What is known now, once both the list and systemd's own state are. Those that failed are told once.
     pub(super) fn take(&mut self) -> Option<Units> {
         (self.known && !self.system_state.is_empty()).then(|| Units {
             system_state: self.system_state.clone(),
+            version: self.version.clone(),
+            virtualization: self.virtualization.clone(),
             units: self.units.values().cloned().collect(),
+            not_loaded: self.not_loaded.len() as u64,
             newly_failed: std::mem::take(&mut self.newly_failed).into_iter().collect(),
         })
     }
@@ -121,6 +136,13 @@ impl Table {
 /// What is only referred to and not installed is no unit, unless it failed before it went.
 fn is_there(listed: &Listed<'_>) -> bool {
     listed.load == "loaded" || listed.active == FAILED
+}
+
+/// The socket for a connection to which this service may have been started: `ssh.socket` of `ssh@7-10.0.0.1:22.service`. A socket's counts are
+/// not told when they change, and the services of its connections are.
+pub(super) fn socket_of(service: &str) -> Option<String> {
+    let (prefix, _) = service.strip_suffix(".service")?.split_once('@')?;
+    Some(format!("{prefix}.socket"))
 }
 
 /// The unit whose object this is: `_xx` is the byte `xx`. `None` for other objects and broken escapes.
@@ -189,19 +211,42 @@ mod tests {
         let mut table = Table::default();
         let absent = Listed { load: "not-found", ..listed("absent.service", "inactive") };
         table.replace(&[listed("a.service", "active"), absent]);
-        table.kind("a.service", "notify");
-        table.restarts("a.service", 3);
+        table.figure("a.service", Figure::Type, Value::Text("notify"));
+        table.figure("a.service", Figure::Restarts, Value::Number(3));
+        table.figure("a.service", Figure::LastTrigger, Value::Text("not a number"));
         table.system_state("running");
         table.replace(&[listed("a.service", "inactive"), listed("b.mount", "active")]);
         let units = table.take().unwrap();
-        let a =
-            UnitState { name: "a.service".into(), active: "inactive".into(), sub: "x".into(), kind: "notify".into(), restarts: Some(3) };
+        let a = UnitState {
+            name: "a.service".into(),
+            active: "inactive".into(),
+            sub: "x".into(),
+            kind: "notify".into(),
+            restarts: Some(3),
+            ..UnitState::default()
+        };
         assert_eq!(units.units.first(), Some(&a));
-        assert_eq!(table.services(None), ["a.service"]);
-        // Asking for one that is not at work would load it again once it is unloaded.
-        assert!(table.services(Some(&[listed("a.service", "inactive"), listed("b.mount", "active")])).is_empty());
+        let asked = [("a.service".to_owned(), Figure::Type), ("a.service".to_owned(), Figure::Restarts)];
+        assert_eq!(table.figures(["absent.service", "a.service", "b.mount"]), asked);
         table.remove("a.service");
         assert_eq!(table.take().unwrap().units.len(), 1);
+    }
+
+    #[test]
+    fn what_is_no_unit_is_counted_until_it_is_one() {
+        let mut table = Table::default();
+        let absent = |name| Listed { load: "not-found", ..listed(name, "inactive") };
+        table.replace(&[listed("a.service", "active"), absent("b.service"), Listed { load: "masked", ..absent("c.service") }]);
+        table.system_state("running");
+        let counts = |table: &mut Table| table.take().map(|u| (u.units.len(), u.not_loaded)).unwrap();
+        assert_eq!(counts(&mut table), (1, 2));
+        table.add(&[listed("b.service", "active"), absent("d.service")]);
+        assert!(!table.is_not_loaded("b.service") && table.is_not_loaded("d.service"));
+        assert_eq!(counts(&mut table), (2, 2));
+        table.remove("d.service");
+        assert_eq!(counts(&mut table), (2, 1));
+        table.replace(&[listed("a.service", "active")]);
+        assert_eq!(counts(&mut table), (1, 0));
     }
 
     #[test]
@@ -213,6 +258,12 @@ mod tests {
             assert_eq!(name(broken), None, "{broken}");
         }
         assert_eq!(parse_unit_path("/org/freedesktop/systemd1/job/1"), None);
+    }
+
+    #[test]
+    fn a_connection_has_its_socket() {
+        assert_eq!(socket_of("ssh@7-10.0.0.1:22-10.0.0.2:5123.service").as_deref(), Some("ssh.socket"));
+        assert!(["ssh.service", "ssh@7.timer", "@", ""].iter().all(|name| socket_of(name).is_none()));
     }
 
     proptest! {

@@ -60,7 +60,7 @@ fn group(path: &[u8], memory: u64, max: Option<u64>, cpu_percent: Option<f64>) -
 }
 
 fn unit(name: &str, active: &str, sub: &str, restarts: Option<u32>) -> UnitState {
-    UnitState { name: name.into(), active: active.into(), sub: sub.into(), kind: "simple".into(), restarts }
+    UnitState { name: name.into(), active: active.into(), sub: sub.into(), kind: "simple".into(), restarts, ..UnitState::default() }
 }
 
 fn pressure(some_avg10: f64, some_avg60: f64, full_avg10: f64, full_avg60: f64) -> Observed<Pressure> {

@@ -266,6 +266,7 @@ fn both_packages_bring_the_same_files() {
         "/usr/bin/byteportctl",
         "/usr/share/man/man1/byteportctl.1",
         "/usr/share/doc/byteport/docs/alerts.md",
+        "/usr/share/doc/byteport/docs/metrics.md",
         "/usr/share/doc/byteport/docs/runbooks/disk.md",
         "/usr/share/doc/byteport/deploy/prometheus/byteport.rules.yml",
         "/usr/share/doc/byteport/deploy/grafana/byteport.json",

@@ -1,4 +1,5 @@
-//! What the agent costs while nothing happens: resident memory and CPU time beside the peers from Debian, all in one run.
+//! What the agent costs while nothing happens: resident memory and CPU time beside earlyoom and monit from Debian, all in one run. node_exporter,
+//! which does nothing unless it is scraped, is in `peers`.
 //!
 //! `cargo bench --bench idle`; `BYTEPORT_BENCH_SECONDS` sets how long they idle (60). Ratios are to the agent: above 1 the peer
 //! costs more. A peer that is not installed is left out, and said.
@@ -62,7 +63,6 @@ fn main() {
         start("byteport-agent", env!("CARGO_BIN_EXE_byteport-agent"), &["--config", &agent.to_string_lossy()]),
         start("earlyoom", "earlyoom", &["-r", "0", "--dryrun"]),
         start("monit", "monit", &["-I", "-c", &monit.to_string_lossy()]),
-        start("node_exporter", "prometheus-node-exporter", &[&format!("--web.listen-address=127.0.0.1:{}", free_port())]),
     ]
     .into_iter()
     .flatten()

@@ -145,8 +145,10 @@ impl Contender {
         Memory { rss_kib: field(&text, "Rss:"), pss_kib: field(&text, "Pss:") }
     }
 
-    pub fn threads(&self) -> f64 {
-        field(&fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("status"), "Threads:")
+    /// Threads of that name: others come and go with work that has nothing to do with what hangs.
+    pub fn threads(&self, name: &str) -> usize {
+        let all = fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("its threads").flatten();
+        all.filter(|thread| fs::read_to_string(thread.path().join("comm")).is_ok_and(|comm| comm.trim() == name)).count()
     }
 
     /// System calls of one scrape, by all threads; an error says why strace could not tell.

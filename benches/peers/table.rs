@@ -35,17 +35,17 @@ impl Table {
         self.lines.sort_by_key(|line| line.goal);
         let widest = self.lines.iter().map(|line| line.what.len()).max().unwrap_or_default();
         println!("\n{:<26} {:<widest$} {:>9} {:>9}  {:<12} {:>12} {:>12}", "goal", "beside", "measured", "asked", "", "ours", "theirs");
-        let mut last = "";
+        let mut above = "";
         for Line { goal, what, most, figures } in &self.lines {
-            let goal = if *goal == last { "" } else { goal };
+            let shown = if *goal == above { "" } else { goal };
+            above = goal;
             let Some((ours, theirs)) = figures else {
-                println!("{goal:<26} {what:<widest$} {:>9} {most:>9.2}  NOT MEASURED", "");
+                println!("{shown:<26} {what:<widest$} {:>9} {most:>9.2}  NOT MEASURED", "");
                 continue;
             };
             let ratio = ours / theirs;
             let judged = if ratio <= *most { "met" } else { "MISSED" };
-            println!("{goal:<26} {what:<widest$} {ratio:>9.3} {most:>9.2}  {judged:<12} {ours:>12.2} {theirs:>12.2}");
-            last = if goal.is_empty() { last } else { goal };
+            println!("{shown:<26} {what:<widest$} {ratio:>9.3} {most:>9.2}  {judged:<12} {ours:>12.2} {theirs:>12.2}");
         }
         for what in self.left_out {
             println!("*** LEFT OUT: {what} ***");

@@ -395,6 +395,9 @@ fn nothing_of_the_journal_is_missed(listening: &Listening) {
         output(Command::new("journalctl").args(["-u", "talker", "-o", "cat", "-q"])).matches("number").count()
     );
     assert!(told.iter().all(|e| e.unit == "talker.service" && e.priority == Some(4)));
+    let times: Vec<_> = told.iter().map(|e| e.at.expect("journald says when")).collect();
+    let age = |at: jiff::Timestamp| jiff::Timestamp::now().as_second() - at.as_second();
+    assert!(times.is_sorted() && times.iter().all(|at| (0..3600).contains(&age(*at))), "{:?}", times.last());
     assert_eq!(children(std::process::id(), "journalctl").len(), 1);
 }
 

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use byteport::model::is_unprintable;
-use byteport::wire::local::Top;
+use byteport::model::{Observed, is_unprintable};
+use byteport::wire::local::{Top, Trends};
 use run::{Ran, as_nobody, command, ctl};
 use support::{missing, on_path, output};
 
@@ -60,6 +60,18 @@ impl Real {
 
     fn socket(&self) -> String {
         self.dir.path().join("agent.sock").to_str().unwrap().to_owned()
+    }
+
+    fn told(&self) -> Top {
+        serde_json::from_str(&ctl(&["--socket", &self.socket(), "top", "--json"]).well()).unwrap()
+    }
+
+    /// Asked to, as systemd does it: what was seen is saved.
+    fn stop(&mut self) {
+        let mut child = self.child.take().unwrap();
+        let pid = rustix::process::Pid::from_raw(child.id().try_into().unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        wait(|| child.try_wait().unwrap(), || "the agent does not stop".into());
     }
 
     fn end(&mut self) {
@@ -185,7 +197,7 @@ fn keys_choose_scroll_pause_help_and_end() {
     assert!(first.contains("mode observe") && first.contains("MOUNT") && first.contains("sampled"), "{first}");
     assert_eq!(first.lines().count(), 24, "{first}");
     for (key, expected) in
-        [("3", "[3 Processes]"), ("Tab", "[4 Cgroups]"), ("BTab", "[3 Processes]"), ("5", "[5 Signals]"), ("1", "[1 Filesystems]")]
+        [("3", "[3 Processes]"), ("Tab", "[4 Cgroups]"), ("BTab", "[3 Processes]"), ("7", "[7 Events]"), ("1", "[1 Filesystems]")]
     {
         terminal.keys(&[key]);
         terminal.until(expected, |text| text.contains(expected));
@@ -256,6 +268,55 @@ fn a_terminal_that_is_closed_ends_it() {
     wait(|| ended().then_some(()), || format!("pid {pid} goes on without a terminal"));
 }
 
+/// A real agent's history: it begins at the right, `t` shows more of it, and stopping the agent leaves a hole, not zeros and not oblivion.
+#[test]
+fn the_history_is_drawn_and_outlives_a_restart() {
+    let Some(terminal) = Terminal::open(100, 24) else { return };
+    let mut real = Real::start();
+    let history = |real: &Real, enough: &dyn Fn(&Trends) -> bool| {
+        wait(
+            || match real.told().trends {
+                Observed::Value { value, .. } if enough(&value) => Some(value),
+                _ => None,
+            },
+            || format!("{:?}", real.told().trends),
+        )
+    };
+    let before = history(&real, &|trends| trends.quarter_hour.cpu_busy.iter().flatten().count() >= 2);
+    let fine = &before.quarter_hour;
+    assert_eq!((fine.every_s, before.six_hours.every_s, before.six_hours.load_one.len()), (5.0, 60.0, 1));
+    assert_eq!((fine.load_one.len(), fine.cpu_busy[0], fine.load_one.iter().all(Option::is_some)), (fine.cpu_busy.len(), None, true));
+    assert!(fine.memory_used.iter().flatten().all(|used| (0.1..100.0).contains(used)), "{fine:?}");
+    let root = fine.filesystems.first().expect("this host has a filesystem");
+    assert!(root.used.iter().flatten().all(|used| (0.0..=100.0).contains(used)) && root.used.iter().any(Option::is_some), "{root:?}");
+    let began_s = fine.last.uptime_s - fine.every_s * (fine.load_one.len() - 1) as f64;
+
+    real.stop();
+    let stopped = Instant::now();
+    wait(|| (stopped.elapsed() > Duration::from_secs(17)).then_some(()), String::new);
+    real.run();
+    let after = history(&real, &|trends| trends.quarter_hour.last.uptime_s > fine.last.uptime_s).quarter_hour;
+    let begins_s = after.last.uptime_s - after.every_s * (after.load_one.len() - 1) as f64;
+    assert!((begins_s - began_s).abs() <= after.every_s, "it begins where it began: {began_s} {begins_s}");
+    let first = |of: &[Option<f32>]| of.iter().flatten().next().copied();
+    assert_eq!(first(&after.load_one), first(&fine.load_one));
+    let hole = after.load_one.iter().filter(|load| load.is_none()).count();
+    assert!(hole >= 1 && after.load_one.last().unwrap().is_some(), "{after:?}");
+    assert!(after.filesystems.iter().any(|f| f.mount == root.mount && first(&f.used) == first(&root.used)), "{:?}", after.filesystems);
+
+    terminal.top(&real.socket(), "env LC_ALL=C.UTF-8");
+    terminal.until("a frame", |text| text.contains("[1 Filesystems]"));
+    terminal.keys(&["6"]);
+    let shown = terminal.until("the trends", |text| text.contains("[6 Trends]"));
+    let load = shown.lines().find(|line| line.starts_with("load ")).unwrap_or_else(|| panic!("{shown}"));
+    let curve: String = load.chars().skip_while(|c| !('▁'..='█').contains(c)).collect();
+    assert!(shown.contains("LAST 15 MIN") && curve.chars().any(|c| ('▁'..='█').contains(&c)), "{shown}");
+    terminal.keys(&["t"]);
+    terminal.until("six hours", |text| text.contains("LAST 6 H") && !text.contains("LAST 15 MIN"));
+    let text = ctl(&["--socket", &real.socket(), "top", "--once"]).well();
+    assert!(text.contains("LAST 15 MIN") && text.contains("LAST 6 H") && text.contains("a history of "), "{text}");
+}
+
 /// Names that clear the screen, break lines and write backwards do nothing to a real terminal.
 #[test]
 fn hostile_names_do_nothing_to_a_terminal() {
@@ -267,6 +328,12 @@ fn hostile_names_do_nothing_to_a_terminal() {
     let expected = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/top/80x24-1.txt")).unwrap();
     let bare = |text: &str| text.lines().map(|l| l.trim_end().to_owned()).collect::<Vec<_>>();
     assert_eq!(bare(&shown), bare(&expected), "every line is where it was put");
+    for (pane, name) in [("6", "[6 Trends]"), ("7", "[7 Events]")] {
+        terminal.keys(&[pane]);
+        let shown = terminal.until(name, |text| text.contains(name));
+        let expected = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/top/80x24-{pane}.txt"))).unwrap();
+        assert_eq!(bare(&shown), bare(&expected), "every line is where it was put");
+    }
     let coloured = terminal.tmux(&["capture-pane", "-p", "-e"]);
     assert!(!coloured.contains("38;5;") && !(30..38).any(|c| coloured.contains(&format!("\x1b[{c}m"))), "NO_COLOR: {coloured:?}");
     terminal.keys(&["q"]);

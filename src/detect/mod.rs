@@ -4,6 +4,7 @@
 //! windows ([`Detector`]), hysteresis (the gap between raise and clear), growth and forecast ([`History`]).
 
 mod detector;
+mod fullness;
 mod growth;
 mod history;
 mod timeline;
@@ -11,7 +12,7 @@ mod timeline;
 pub use detector::{Change, Detector};
 pub use growth::Growth;
 pub use history::History;
-pub use timeline::{Moment, Timeline};
+pub use timeline::{Even, Moment, Timeline};
 
 use crate::model::{Seconds, Severity, SignalKind, Subject};
 

@@ -8,6 +8,7 @@ pub mod episode;
 mod driver;
 mod http;
 mod local;
+mod past;
 mod recovery;
 mod sampling;
 mod shared;

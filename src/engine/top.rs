@@ -1,7 +1,7 @@
 //! What `byteportctl top` is told: the newest sample, and what follows from it and from those before.
 
 use super::shared::{Seen, Shared, lock};
-use super::views;
+use super::{past, views};
 use crate::detect::History;
 use crate::model::{Counter, CpuStat, CpuTimes, FsSample, Observed, Percent, Sample, UnitState, Units};
 use crate::wire::local::{CpuUse, MemoryUse, Top, TopFilesystem, TopUnits};
@@ -17,12 +17,13 @@ pub(super) fn top(shared: &Shared) -> Top {
         Ok(store) => store.open_incidents().into(),
         Err(why) => Observed::unavailable(why),
     };
+    let now = shared.host.now();
+    let trends = past::trends(&lock(&shared.timeline), shared.config().sample_interval, &now);
     let seen = lock(&shared.seen);
     let sample = seen.sample.as_deref();
     Top {
         version: env!("CARGO_PKG_VERSION").into(),
         host: views::host_name(),
-        now: shared.host.now(),
         sampled: of(sample, |s| Observed::fresh(s.at.clone())),
         mode: views::mode(why_observe.as_deref()).into(),
         why_observe,
@@ -39,6 +40,10 @@ pub(super) fn top(shared: &Shared) -> Top {
         units: of(sample, |s| and_then(&s.readings.units, |units| Ok(listed(units)))),
         processes: of(sample, |s| s.readings.processes.clone()),
         cgroups: of(sample, |s| s.readings.cgroups.clone()),
+        trends,
+        kernel_log: of(sample, |s| and_then(&s.readings.kernel_log, |log| Ok(past::kernel_log(log, &now)))),
+        journal: of(sample, |s| and_then(&s.readings.journal, |log| Ok(past::journal(log, &now)))),
+        now,
     }
 }
 

@@ -288,6 +288,8 @@ pub struct JournalLog {
 /// One entry of the journal that was asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JournalEntry {
+    /// When journald took it, by the wall clock; `None` where the journal does not say.
+    pub at: Option<jiff::Timestamp>,
     /// Empty for what belongs to none.
     pub unit: String,
     /// syslog's, 0 (emergency) to 7 (debug).

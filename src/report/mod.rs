@@ -39,5 +39,5 @@ pub use story::Story;
 pub use table::Cell;
 #[cfg(test)]
 pub(crate) use top::made_up as top_made_up;
-pub use top::{Board, Column, Pane, Section, board, top};
+pub use top::{Board, Column, Curve, PANES, Pane, Section, Span, board, top};
 pub use undo::undo;

@@ -1,6 +1,7 @@
 //! Columns for a terminal.
 
 use super::paint::{Paint, Tone};
+use super::top::Curve;
 
 /// Rows of cells; the last column is never padded. Widths count characters, so names in wide scripts push their row a little.
 #[derive(Debug, Default)]
@@ -16,11 +17,13 @@ pub struct Cell {
     pub tone: Tone,
     /// A figure: to the right of its column.
     pub right: bool,
+    /// Where it can be drawn in another width: `text` is it in one.
+    pub curve: Option<Curve>,
 }
 
 /// Text to the left, already clean.
 pub(super) fn cell(text: impl Into<String>) -> Cell {
-    Cell { text: text.into(), tone: Tone::Plain, right: false }
+    Cell { text: text.into(), tone: Tone::Plain, right: false, curve: None }
 }
 
 /// A figure: to the right.

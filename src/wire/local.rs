@@ -20,8 +20,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Cgroups, Diagnosis, Effect, Entry, FsSample, IncidentId, IncidentSummary, IntentId, LoadAverage, Now, Observed, Percent, Plan,
-    Pressure, Processes, Recorded, Refusal, RunbookId, Seconds, Signal, UnitState,
+    Cgroups, Diagnosis, Effect, Entry, FsSample, HostPath, IncidentId, IncidentSummary, IntentId, JournalEntry, KernelEvent,
+    KernelEventKind, LoadAverage, Now, Observed, Percent, Plan, Pressure, Processes, Recorded, Refusal, RunbookId, Seconds, Signal,
+    UnitState,
 };
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -74,6 +75,9 @@ pub struct Top {
     pub units: Observed<TopUnits>,
     pub processes: Observed<Processes>,
     pub cgroups: Observed<Cgroups>,
+    pub trends: Observed<Trends>,
+    pub kernel_log: Observed<TopKernelLog>,
+    pub journal: Observed<TopJournal>,
 }
 
 /// Shares of all CPUs' time between the last two readings.
@@ -116,6 +120,76 @@ pub struct TopUnits {
     pub failed: u64,
     /// Those that failed, were restarted or are changing their state, in this order; at most a fixed number of them.
     pub listed: Vec<UnitState>,
+}
+
+/// What was, at two resolutions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Trends {
+    pub quarter_hour: Trend,
+    pub six_hours: Trend,
+}
+
+/// Values at even steps, oldest first, all lists equally long: no longer than there is a history. `null` is what was not had; it is never
+/// zero. Shares are 0..100.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Trend {
+    /// Seconds between two steps.
+    pub every_s: f64,
+    /// The moment of the last one.
+    pub last: Now,
+    pub cpu_busy: Vec<Option<f32>>,
+    pub cpu_iowait: Vec<Option<f32>>,
+    pub load_one: Vec<Option<f32>>,
+    /// All but what can be had without swapping.
+    pub memory_used: Vec<Option<f32>>,
+    pub swap_used: Vec<Option<f32>>,
+    /// Some tasks waited, over the ten seconds before each step.
+    pub cpu_pressure: Vec<Option<f32>>,
+    pub io_pressure: Vec<Option<f32>>,
+    pub memory_pressure: Vec<Option<f32>>,
+    /// Of those that can be full; of very many the fullest.
+    pub filesystems: Vec<FilesystemTrend>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FilesystemTrend {
+    pub mount: HostPath,
+    pub device: u64,
+    pub used: Vec<Option<f32>>,
+}
+
+/// What the kernel told since the agent began to listen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TopKernelLog {
+    /// How often each kind was met.
+    pub counts: Vec<(KernelEventKind, u64)>,
+    /// Lines that the kernel overwrote before they could be read.
+    pub dropped: u64,
+    /// Newest first, at most a fixed number.
+    pub latest: Vec<TopKernelEvent>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TopKernelEvent {
+    pub age_s: f64,
+    pub event: KernelEvent,
+}
+
+/// What the journal told of the units and words that are followed, since the agent began to listen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TopJournal {
+    pub told: u64,
+    pub dropped: u64,
+    pub gaps: u64,
+    /// Newest first, at most a fixed number, long messages cut.
+    pub latest: Vec<TopJournalEntry>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TopJournalEntry {
+    /// By the wall clock; `None` where the journal does not say when it was.
+    pub age_s: Option<f64>,
+    pub entry: JournalEntry,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,4 +1,4 @@
-//! One frame: the head, the pressure, and one pane or, where there is room, all five.
+//! One frame: the head, the pressure, and one pane or, where there is room, all of them.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -11,20 +11,29 @@ use super::view::View;
 use crate::report::{Pane, Tone};
 
 /// From this size on all panes are shown at once.
-const ALL_PANES: (u16, u16) = (118, 36);
+const ALL_PANES: (u16, u16) = (118, 40);
 
+/// No wider than the narrowest terminal that anybody has.
 const HELP: &[&str] = &[
-    "1-5, Tab, left, right   choose a pane",
-    "up, down, j, k          scroll it by a line",
-    "PgUp, PgDn, Home, End   scroll it further",
-    "p                       pause, and go on",
-    "?                       this help",
-    "q, Ctrl-C               end",
+    "1-7 Tab left right  choose a pane",
+    "j k up down PgUp PgDn Home End",
+    "                    scroll it",
+    "t        last 15 min or last 6 h",
+    "p        pause, and go on",
+    "?        this help",
+    "q Ctrl-C end",
     "",
-    "PRESSURE is the share of time in which some or all tasks waited.",
-    "FULL IN is the time until only root can write, at the growth",
-    "of the last half hour; - where it does not grow, is steady, or",
-    "has been watched for less than five minutes.",
+    "PRESSURE is the share of time in",
+    "which some or all tasks waited.",
+    "FULL IN is until only root can write",
+    "at the growth of half an hour; -",
+    "where it is steady, does not grow or",
+    "was watched for less than 5 min.",
+    "A curve shows the highest of each",
+    "stretch of time, a blank what is not",
+    "known. Use of memory and disks is",
+    "drawn from its lowest to its highest,",
+    "the rest from 0 to its highest.",
 ];
 
 pub(super) fn draw(frame: &mut Frame<'_>, view: &mut View) {
@@ -46,42 +55,53 @@ pub(super) fn draw(frame: &mut Frame<'_>, view: &mut View) {
     } else {
         one(frame, view, body);
     }
-    frame.render_widget(Paragraph::new(footer(view)), foot);
+    frame.render_widget(Paragraph::new(footer(view, room)), foot);
     if view.help {
         help(frame, area);
     }
 }
 
-/// The panes' names, and the chosen one below them.
+/// The panes' names, as far as there is room for them, and the chosen one below.
 fn one(frame: &mut Frame<'_>, view: &mut View, area: Rect) {
-    let [names, area] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(area);
-    let mut spans = Vec::new();
-    for (i, pane) in view.board.panes.iter().enumerate() {
-        // Brackets, because reversed video is no more than colour is.
-        let (text, style) = if i == view.pane {
-            (format!("[{} {}]", i + 1, pane.name), chosen())
-        } else {
-            (format!(" {} {} ", i + 1, pane.name), Style::new())
-        };
-        spans.push(Span::styled(text, style));
+    let room = usize::from(area.width);
+    let sum = view.board.panes.get(view.pane).map(|pane| pane.sum.clone());
+    let beside = sum.as_ref().map_or(0, |sum| width(&sum.text) + 1);
+    let wide = |spans: &[Span<'_>]| spans.iter().map(Span::width).sum::<usize>();
+    let mut names = names(view, true);
+    if wide(&names) > room {
+        names = self::names(view, false);
     }
-    let used: usize = spans.iter().map(Span::width).sum();
-    if let Some(pane) = view.board.panes.get(view.pane) {
-        let left = usize::from(names.width).saturating_sub(used + 1);
-        if width(&pane.sum.text) <= left {
-            spans.push(Span::styled(format!(" {}", pane.sum.text), style(pane.sum.tone, view.colour)));
+    let fits = wide(&names) + beside <= room;
+    let mut lines = vec![Line::from(names)];
+    if let (Some(sum), Some(line)) = (sum, lines.first_mut()) {
+        if fits {
+            line.push_span(Span::styled(format!(" {}", sum.text), style(sum.tone, view.colour)));
+        } else {
+            lines.push(joined(&[sum], room, view.colour));
         }
     }
-    frame.render_widget(Paragraph::new(Line::from(spans)), names);
+    let [top, area] = Layout::vertical([Constraint::Length(lines.len() as u16), Constraint::Min(0)]).areas(area);
+    frame.render_widget(Paragraph::new(lines), top);
     content(frame, view, view.pane, area);
 }
 
-/// Filesystems beside units, processes beside cgroups, signals below them over the whole width.
+/// `all`: of those that are not chosen as well, else only their numbers.
+fn names(view: &View, all: bool) -> Vec<Span<'static>> {
+    let name = |(i, pane): (usize, &Pane)| match (i == view.pane, all) {
+        // Brackets, because reversed video is no more than colour is.
+        (true, _) => Span::styled(format!("[{} {}]", i + 1, pane.name), chosen()),
+        (false, true) => Span::raw(format!(" {} {} ", i + 1, pane.name)),
+        (false, false) => Span::raw(format!(" {} ", i + 1)),
+    };
+    view.board.panes.iter().enumerate().map(name).collect()
+}
+
+/// What belongs together side by side; the events, whose lines are long, below over the whole width.
 fn all(frame: &mut Frame<'_>, view: &mut View, area: Rect) {
-    let bands: [Rect; 3] = Layout::vertical([Constraint::Fill(2), Constraint::Fill(2), Constraint::Fill(1)]).spacing(1).areas(area);
+    let bands: [Rect; 4] = Layout::vertical([4, 3, 2, 2].map(Constraint::Fill)).spacing(1).areas(area);
     let half = |band: Rect| -> [Rect; 2] { Layout::horizontal([Constraint::Fill(1); 2]).spacing(2).areas(band) };
-    let ([a, b], [c, d]) = (half(bands[0]), half(bands[1]));
-    for (i, area) in [a, b, c, d, bands[2]].into_iter().enumerate() {
+    let ([filesystems, trends], [processes, cgroups], [units, signals]) = (half(bands[0]), half(bands[1]), half(bands[2]));
+    for (i, area) in [filesystems, units, processes, cgroups, signals, trends, bands[3]].into_iter().enumerate() {
         let [name, area] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(area);
         if let Some(Pane { name: text, sum, .. }) = view.board.panes.get(i) {
             let title = if i == view.pane {
@@ -118,14 +138,20 @@ fn content(frame: &mut Frame<'_>, view: &mut View, pane: usize, area: Rect) {
     frame.render_widget(Paragraph::new(shown), area);
 }
 
-fn footer(view: &View) -> Line<'static> {
+fn footer(view: &View, room: usize) -> Line<'static> {
+    const KEYS: [&str; 6] = [" q quit", "  ? help", "  1-7 panes", "  t 15 min or 6 h", "  j k scroll", "  p pause"];
     let mut spans = Vec::new();
     if view.paused {
         spans.push(Span::styled(" PAUSED ", chosen()));
     }
     match &view.trouble {
         Some(why) => spans.push(Span::styled(format!(" NOT THE NEWEST: {why}"), style(Tone::Bad, view.colour))),
-        None => spans.push(Span::styled(" q quit  Tab 1-5 panes  j k scroll  p pause  ? help", style(Tone::Dim, view.colour))),
+        None => {
+            let mut left = room.saturating_sub(spans.iter().map(Span::width).sum());
+            let fits = |key: &&str| left.checked_sub(key.len()).inspect(|rest| left = *rest).is_some();
+            let keys: String = KEYS.into_iter().take_while(fits).collect();
+            spans.push(Span::styled(keys, style(Tone::Dim, view.colour)));
+        }
     }
     Line::from(spans)
 }
@@ -155,7 +181,7 @@ mod tests {
     use super::*;
     use crate::model::is_unprintable;
     use crate::report::top_made_up::{troubled, unknown};
-    use crate::report::{self, Paint};
+    use crate::report::{self, PANES, Paint};
     use crate::wire::local::Top;
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
@@ -172,7 +198,7 @@ mod tests {
     }
 
     fn shown(top: &Top, pane: usize, width: u16, height: u16) -> String {
-        let mut view = View::new(top, true);
+        let mut view = View::new(top.clone(), true);
         view.pane = pane;
         frame(&mut view, width, height).0
     }
@@ -190,15 +216,21 @@ mod tests {
 
     #[test]
     fn frames_look_as_committed() {
-        for pane in 0..5 {
+        for pane in 0..PANES {
             expect(&format!("80x24-{}.txt", pane + 1), &shown(&troubled(), pane, 80, 24));
         }
         expect("120x40.txt", &shown(&troubled(), 2, 120, 40));
+        expect("40x24-trends.txt", &shown(&troubled(), 5, 40, 24));
+        expect("40x24-events.txt", &shown(&troubled(), 6, 40, 24));
         expect("200x50.txt", &shown(&troubled(), 0, 200, 50));
         expect("80x24-unknown.txt", &shown(&unknown(), 0, 80, 24));
-        let mut view = View::new(&troubled(), true);
+        let mut view = View::new(troubled(), true);
         (view.help, view.paused, view.trouble) = (true, true, Some("cannot reach the agent".into()));
         expect("80x24-help.txt", &frame(&mut view, 80, 24).0);
+        let mut view = View::new(troubled(), true);
+        view.pane = 5;
+        view.key(ratatui::crossterm::event::KeyCode::Char('t').into());
+        expect("80x24-six-hours.txt", &frame(&mut view, 80, 24).0);
     }
 
     #[test]
@@ -218,9 +250,9 @@ mod tests {
     /// No size breaks it, and no name reaches the terminal as it is.
     #[test]
     fn every_size_is_drawn_and_nothing_hostile_comes_through() {
-        for (width, height) in [(1, 1), (1, 50), (5, 3), (20, 10), (79, 23), (80, 24), (118, 36), (200, 50), (400, 200)] {
-            for pane in 0..5 {
-                let mut view = View::new(&troubled(), true);
+        for (width, height) in [(1, 1), (1, 50), (5, 3), (20, 10), (40, 24), (79, 23), (80, 24), (118, 36), (200, 50), (400, 200)] {
+            for pane in 0..PANES {
+                let mut view = View::new(troubled(), true);
                 (view.pane, view.scroll[pane], view.help) = (pane, usize::MAX, pane == 3);
                 let (text, _) = frame(&mut view, width, height);
                 assert!(!text.contains(|c| c != '\n' && is_unprintable(c)), "{width}x{height} {pane}:\n{text}");
@@ -230,16 +262,32 @@ mod tests {
 
     #[test]
     fn without_colour_there_is_none_and_the_text_is_the_same() {
-        let mut view = View::new(&troubled(), false);
+        let mut view = View::new(troubled(), false);
         let (plain, colours) = frame(&mut view, 120, 40);
         assert!(!colours);
         view.colour = true;
         assert_eq!(frame(&mut view, 120, 40), (plain, true));
     }
 
+    /// Whoever has little room still sees which pane it is, and the whole help.
+    #[test]
+    fn forty_columns_are_enough() {
+        for pane in 0..PANES {
+            let mut view = View::new(troubled(), false);
+            view.pane = pane;
+            let name = format!("[{} {}]", pane + 1, view.board.panes[pane].name);
+            let (text, _) = frame(&mut view, 40, 24);
+            assert!(text.contains(&name) && text.contains("q quit  ? help"), "{text}");
+        }
+        let mut view = View::new(troubled(), false);
+        view.help = true;
+        let (text, _) = frame(&mut view, 40, 24);
+        assert!(HELP.iter().all(|line| text.contains(line)), "{text}");
+    }
+
     #[test]
     fn scrolling_ends_where_the_list_does() {
-        let mut view = View::new(&troubled(), true);
+        let mut view = View::new(troubled(), true);
         view.pane = 3;
         let first = frame(&mut view, 80, 16).0;
         assert!(first.contains("more below"), "{first}");

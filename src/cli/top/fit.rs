@@ -3,7 +3,7 @@
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 
-use crate::report::{Cell, Section, Tone};
+use crate::report::{Cell, Curve, Section, Tone};
 
 /// Text of which this much can be seen is worth its place.
 const LEAST: usize = 10;
@@ -63,11 +63,12 @@ pub(super) fn lines(section: &Section, room: usize, colour: bool) -> Vec<Line<'s
 /// Which columns are shown, and how wide.
 fn columns(section: &Section, room: usize) -> Vec<(usize, usize)> {
     let natural = |i: usize| {
-        let cells = section.rows.iter().filter_map(|row| row.get(i)).map(|cell| width(&cell.text));
+        let wide = |cell: &Cell| cell.curve.as_ref().map_or_else(|| width(&cell.text), Curve::most);
+        let cells = section.rows.iter().filter_map(|row| row.get(i)).map(wide);
         cells.chain([width(section.columns[i].name)]).max().unwrap_or(0)
     };
-    // Only text is cut.
-    let least = |i: usize| if section.is_figure(i) { natural(i) } else { natural(i).min(LEAST) };
+    // Only text is cut, and no head.
+    let least = |i: usize| if section.is_figure(i) { natural(i) } else { natural(i).min(LEAST.max(width(section.columns[i].name))) };
     let mut shown: Vec<usize> = (0..section.columns.len()).collect();
     let needed = |shown: &[usize]| shown.iter().map(|i| least(*i) + GAP).sum::<usize>().saturating_sub(GAP);
     while needed(&shown) > room {
@@ -89,7 +90,7 @@ fn line(row: &[Cell], columns: &[(usize, usize)], colour: bool) -> Line<'static>
     let mut spans = Vec::with_capacity(columns.len() * 2);
     for (i, wide) in columns {
         let Some(cell) = row.get(*i) else { continue };
-        let text = cut(&cell.text, *wide, *i == 0);
+        let text = cell.curve.as_ref().map_or_else(|| cut(&cell.text, *wide, *i == 0), |curve| curve.drawn(*wide));
         let pad = " ".repeat(wide.saturating_sub(width(&text)));
         if !spans.is_empty() {
             spans.push(Span::raw(" ".repeat(GAP)));
@@ -119,7 +120,7 @@ pub(super) fn joined(cells: &[Cell], room: usize, colour: bool) -> Line<'static>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{board, top_made_up::troubled};
+    use crate::report::{Span as Back, board, top_made_up::troubled};
     use proptest::prelude::*;
 
     #[test]
@@ -139,7 +140,7 @@ mod tests {
 
     #[test]
     fn what_matters_least_goes_first_and_figures_are_whole() {
-        let board = board(&troubled());
+        let board = board(&troubled(), Back::QuarterHour);
         let fs = &board.panes[0].sections[0];
         let heads = |room| columns(fs, room).into_iter().map(|(i, _)| fs.columns[i].name).collect::<Vec<_>>().join(" ");
         assert_eq!(heads(200), "MOUNT USED  AVAIL INODES GROWTH FULL IN REMARK");

@@ -35,7 +35,7 @@ pub fn run(args: &args::Top, ctx: &mut Ctx<'_>) -> Result<Done> {
         return ctx.print(&text);
     }
     let answers = feed::start(ctx.client(), args.interval)?;
-    let mut view = View::new(&first, ctx.paint == Paint::Ansi);
+    let mut view = View::new(first, ctx.paint == Paint::Ansi);
     let mut screen = Screen::enter(ctx.out)?;
     let mut stale = true;
     while !screen.must_end() {

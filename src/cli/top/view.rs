@@ -3,7 +3,7 @@
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use crate::cli::client::ClientError;
-use crate::report::{Board, board, clean};
+use crate::report::{Board, PANES, Span, board, clean};
 use crate::wire::local::Top;
 
 /// How far Page Up and Page Down go.
@@ -11,10 +11,12 @@ const PAGE: usize = 10;
 
 #[derive(Debug)]
 pub(super) struct View {
+    top: Top,
+    span: Span,
     pub board: Board,
     pub pane: usize,
     /// The first line that is shown, of each pane.
-    pub scroll: [usize; 5],
+    pub scroll: [usize; PANES],
     pub paused: bool,
     pub help: bool,
     /// Why what is shown is not the newest any more.
@@ -23,15 +25,20 @@ pub(super) struct View {
 }
 
 impl View {
-    pub fn new(first: &Top, colour: bool) -> Self {
-        Self { board: board(first), pane: 0, scroll: [0; 5], paused: false, help: false, trouble: None, colour }
+    pub fn new(first: Top, colour: bool) -> Self {
+        let span = Span::QuarterHour;
+        let board = board(&first, span);
+        Self { top: first, span, board, pane: 0, scroll: [0; PANES], paused: false, help: false, trouble: None, colour }
     }
 
     /// An agent that does not answer leaves what was seen last on the screen, and says so.
     pub fn take(&mut self, answer: Result<Top, ClientError>) {
         match answer {
             Ok(_) if self.paused => {}
-            Ok(top) => (self.board, self.trouble) = (board(&top), None),
+            Ok(top) => {
+                (self.board, self.trouble) = (board(&top, self.span), None);
+                self.top = top;
+            }
             Err(e) => self.trouble = Some(clean(&e.to_string())),
         }
     }
@@ -52,7 +59,11 @@ impl View {
             KeyCode::Char('q') => return true,
             KeyCode::Char('?' | 'h') => self.help = !self.help,
             KeyCode::Char('p') => self.paused = !self.paused,
-            KeyCode::Char(digit @ '1'..='5') => self.pane = digit as usize - '1' as usize,
+            KeyCode::Char('t') => {
+                self.span = self.span.other();
+                self.board = board(&self.top, self.span);
+            }
+            KeyCode::Char(digit @ '1'..='7') => self.pane = digit as usize - '1' as usize,
             KeyCode::Tab | KeyCode::Right => self.pane = (self.pane + 1) % panes,
             KeyCode::BackTab | KeyCode::Left => self.pane = (self.pane + panes - 1) % panes,
             KeyCode::Down | KeyCode::Char('j') => *at = at.saturating_add(1),
@@ -78,13 +89,13 @@ mod tests {
 
     #[test]
     fn keys() {
-        let mut view = View::new(&troubled(), true);
+        let mut view = View::new(troubled(), true);
         for (keys, pane, scroll) in [
             (vec![], 0, 0),
             (vec![KeyCode::Tab], 1, 0),
-            (vec![KeyCode::Tab, KeyCode::Tab, KeyCode::Tab], 4, 0),
+            (vec![KeyCode::Tab; 5], 6, 0),
             (vec![KeyCode::Tab], 0, 0),
-            (vec![KeyCode::BackTab], 4, 0),
+            (vec![KeyCode::BackTab], 6, 0),
             (vec![KeyCode::Char('3'), KeyCode::Down, KeyCode::Char('j')], 2, 2),
             (vec![KeyCode::Up, KeyCode::Char('k'), KeyCode::Up], 2, 0),
             (vec![KeyCode::PageDown], 2, 10),
@@ -103,7 +114,7 @@ mod tests {
 
     #[test]
     fn q_and_control_c_end_and_nothing_else_does() {
-        let mut view = View::new(&troubled(), true);
+        let mut view = View::new(troubled(), true);
         assert!(press(&mut view, KeyCode::Char('q')));
         assert!(view.key(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL)));
         assert!(!view.key(KeyEvent::new(KeyCode::Char('q'), KeyModifiers::CONTROL)));
@@ -116,16 +127,16 @@ mod tests {
 
     #[test]
     fn a_pause_keeps_what_is_shown_and_silence_is_said() {
-        let mut view = View::new(&troubled(), true);
+        let mut view = View::new(troubled(), true);
         press(&mut view, KeyCode::Char('p'));
         view.take(Ok(unknown()));
-        assert_eq!(view.board, board(&troubled()));
+        assert_eq!(view.board, board(&troubled(), Span::QuarterHour));
         press(&mut view, KeyCode::Char('p'));
         let silent = || Err(ClientError::Silent { socket: "/run/a\x1b[2J".into(), for_s: 25 });
         view.take(silent());
-        assert_eq!(view.board, board(&troubled()));
+        assert_eq!(view.board, board(&troubled(), Span::QuarterHour));
         assert!(view.trouble.as_ref().is_some_and(|t| t.contains("has not answered for 25 s") && !t.contains('\x1b')), "{view:?}");
         view.take(Ok(unknown()));
-        assert_eq!((view.board == board(&unknown()), view.trouble.is_none()), (true, true));
+        assert_eq!((view.board == board(&unknown(), Span::QuarterHour), view.trouble.is_none()), (true, true));
     }
 }

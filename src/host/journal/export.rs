@@ -12,6 +12,8 @@ const LONGEST_LINE: usize = LONGEST_NAME + 1 + LONGEST_FIELD;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Fields {
     pub(super) cursor: Vec<u8>,
+    /// Microseconds since the epoch, by journald's own clock and not by whoever logged.
+    pub(super) realtime: Vec<u8>,
     pub(super) message: Vec<u8>,
     pub(super) priority: Vec<u8>,
     pub(super) systemd_unit: Vec<u8>,
@@ -24,6 +26,7 @@ impl Fields {
     fn slot(&mut self, name: &[u8]) -> Option<&mut Vec<u8>> {
         match name {
             b"__CURSOR" => Some(&mut self.cursor),
+            b"__REALTIME_TIMESTAMP" => Some(&mut self.realtime),
             b"MESSAGE" => Some(&mut self.message),
             b"PRIORITY" => Some(&mut self.priority),
             b"_SYSTEMD_UNIT" => Some(&mut self.systemd_unit),

@@ -249,7 +249,9 @@ fn parse_entry(fields: &Fields) -> JournalEntry {
         [digit @ b'0'..=b'7'] => digit.checked_sub(b'0'),
         _ => None,
     };
+    let micros = std::str::from_utf8(&fields.realtime).ok().and_then(|digits| digits.parse().ok());
     JournalEntry {
+        at: micros.and_then(|us| jiff::Timestamp::from_microsecond(us).ok()),
         unit: text(if about_another { &fields.unit } else { &fields.systemd_unit }),
         priority,
         message: text(&fields.message),
@@ -313,6 +315,7 @@ mod tests {
         let bytes = |s: &str| s.as_bytes().to_vec();
         Fields {
             cursor: bytes("s=1;i=2"),
+            realtime: bytes("1763762106000000"),
             message: bytes(message),
             priority: bytes("3"),
             systemd_unit: bytes(unit),
@@ -327,6 +330,13 @@ mod tests {
         assert_eq!(parse_entry(&fields("evil.service", "a.service", "x")).unit, "evil.service");
         let odd = |priority: &[u8]| parse_entry(&Fields { priority: priority.to_vec(), ..fields("a", "", "x") }).priority;
         assert_eq!((odd(b"3"), odd(b"8"), odd(b""), odd(b"33")), (Some(3), None, None, None));
+    }
+
+    #[test]
+    fn an_entry_is_as_old_as_journald_says() {
+        let at = |us: &[u8]| parse_entry(&Fields { realtime: us.to_vec(), ..fields("a", "", "x") }).at.map(|at| at.to_string());
+        assert_eq!(at(b"1763762106000000").as_deref(), Some("2025-11-21T21:55:06Z"));
+        assert_eq!((at(b""), at(b"now"), at(b"9223372036854775807"), at(b"\xff")), (None, None, None, None));
     }
 
     #[test]
@@ -362,7 +372,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_fields_are_an_entry(message: Vec<u8>, priority: Vec<u8>, unit: Vec<u8>, marker in ".{0,3}") {
-            let fields = Fields { cursor: unit.clone(), message, priority, systemd_unit: unit.clone(), unit: unit.clone(), message_id: unit };
+            let (cursor, realtime, systemd_unit) = (unit.clone(), priority.clone(), unit.clone());
+            let fields = Fields { cursor, realtime, message, priority, systemd_unit, unit: unit.clone(), message_id: unit };
             let ask = JournalAsk { units: vec![], markers: vec![marker] };
             let _ = (ask.wants(&fields.message), parse_entry(&fields), is_cursor(&fields.cursor));
         }

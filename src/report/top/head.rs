@@ -1,11 +1,12 @@
 //! The lines above everything, and the pressure.
 
-use super::{Section, bar, column, known};
+use super::trends::{self, Span};
+use super::{Column, Section, bar, column, known};
 use crate::model::{Bytes, Observed, Percent, Pressure, Seconds, Severity, Signal};
 use crate::report::human::{clean, count, seconds_between};
 use crate::report::paint::Tone;
 use crate::report::table::{Cell, cell, figure};
-use crate::wire::local::{CpuUse, MemoryUse, Top};
+use crate::wire::local::{CpuUse, MemoryUse, Top, Trend};
 
 /// A sample that is older than this is told in colour as well.
 const STALE_S: f64 = 60.0;
@@ -97,41 +98,51 @@ pub(super) fn warmth(share: Percent) -> Tone {
     }
 }
 
-pub(super) fn pressure(top: &Top) -> Section {
-    let parts = [("cpu", &top.cpu_pressure), ("io", &top.io_pressure), ("memory", &top.memory_pressure)];
-    let unknown: Vec<String> = parts.iter().filter_map(|(what, p)| Some(format!("{what} {}", known(p).err()?))).collect();
+const fn columns(curve: &'static str) -> [Column; 7] {
+    [
+        column("PRESSURE", 0),
+        column("SOME 10 S", 0),
+        column("", 0),
+        column("SOME 60 S", 3),
+        column("FULL 10 S", 0),
+        column("FULL 60 S", 2),
+        column(curve, 1),
+    ]
+}
+
+pub(super) fn pressure(top: &Top, span: Span) -> Section {
+    type Was = fn(&Trend) -> &Vec<Option<f32>>;
+    let parts: [(_, _, Was); 3] = [
+        ("cpu", &top.cpu_pressure, |t| &t.cpu_pressure),
+        ("io", &top.io_pressure, |t| &t.io_pressure),
+        ("memory", &top.memory_pressure, |t| &t.memory_pressure),
+    ];
+    let unknown: Vec<String> = parts.iter().filter_map(|(what, p, _)| Some(format!("{what} {}", known(p).err()?))).collect();
     Section {
-        columns: const {
-            &[
-                column("PRESSURE", 0),
-                column("SOME 10 S", 0),
-                column("", 0),
-                column("SOME 60 S", 2),
-                column("", 1),
-                column("FULL 10 S", 0),
-                column("FULL 60 S", 1),
-            ]
+        columns: match span {
+            Span::QuarterHour => const { &columns("LAST 15 MIN") },
+            Span::SixHours => const { &columns("LAST 6 H") },
         },
-        rows: parts.into_iter().filter_map(|(what, pressure)| Some(row(what, pressure.value()?))).collect(),
+        rows: parts.into_iter().filter_map(|(what, p, was)| Some(row(what, p.value()?, trends::pressure(top, was, span)))).collect(),
         note: unknown.join("; "),
     }
 }
 
-fn row(what: &str, p: &Pressure) -> Vec<Cell> {
+fn row(what: &str, p: &Pressure, was: Cell) -> Vec<Cell> {
     let share = |percent: f64| figure(Percent(percent).to_string()).tone(tension(percent));
     vec![
         cell(what),
         cell(bar(p.some_avg10)).tone(tension(p.some_avg10)),
         share(p.some_avg10),
-        cell(bar(p.some_avg60)).tone(tension(p.some_avg60)),
         share(p.some_avg60),
         share(p.full_avg10),
         share(p.full_avg60),
+        was.tone(tension(p.some_avg10)),
     ]
 }
 
 /// Of a share of time in which something waited.
-fn tension(percent: f64) -> Tone {
+pub(super) fn tension(percent: f64) -> Tone {
     match percent {
         p if p >= 60.0 => Tone::Bad,
         p if p >= 20.0 => Tone::Warn,

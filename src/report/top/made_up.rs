@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::model::*;
-use crate::wire::local::{CpuUse, MemoryUse, Top, TopFilesystem, TopUnits};
+use crate::wire::local::{
+    CpuUse, FilesystemTrend, MemoryUse, Top, TopFilesystem, TopJournal, TopJournalEntry, TopKernelEvent, TopKernelLog, TopUnits, Trend,
+    Trends,
+};
 
 const GIB: u64 = 1 << 30;
 /// Clears the screen, breaks the line, is no UTF-8, writes backwards.
@@ -65,6 +68,57 @@ fn unit(name: &str, active: &str, sub: &str, restarts: Option<u32>) -> UnitState
 
 fn pressure(some_avg10: f64, some_avg60: f64, full_avg10: f64, full_avg60: f64) -> Observed<Pressure> {
     Observed::fresh(Pressure { some_avg10, some_avg60, full_avg10, full_avg60, some_total_us: 1, full_total_us: 1 })
+}
+
+/// A day's work: pressure rises in waves, the agent was stopped for a while, `/srv/data` fills up, and hostile names are among it.
+fn trend(every_s: f64, steps: u16, long: &str) -> Trend {
+    let begin = (f32::from(steps) * 0.4) as u16;
+    let of = |value: &dyn Fn(f32) -> f32| -> Vec<Option<f32>> {
+        let at = |step: u16| f32::from(step) / f32::from(steps);
+        (0..steps).map(|step| (!(begin..begin + steps / 10).contains(&step)).then(|| (value(at(step)) * 100.0).round() / 100.0)).collect()
+    };
+    let wave = |x: f32| (x * 20.0).sin().max(0.0);
+    let filesystem =
+        |mount: &[u8], used: &dyn Fn(f32) -> f32| FilesystemTrend { mount: HostPath::from_bytes(mount), device: 1, used: of(used) };
+    let mut hangs = filesystem(b"/mnt/nfs", &|_| 33.0);
+    hangs.used.iter_mut().rev().take(usize::from(steps) / 5).for_each(|v| *v = None);
+    Trend {
+        every_s,
+        last: at(98.8),
+        cpu_busy: of(&|x| 7.25 + 80.0 * x * x),
+        cpu_iowait: of(&|x| 6.0 * wave(x)),
+        load_one: of(&|x| 3.5 * x),
+        memory_used: of(&|x| 80.5 + 0.7 * wave(x)),
+        swap_used: of(&|_| 50.0),
+        cpu_pressure: of(&|x| 12.3 * wave(x)),
+        io_pressure: of(&|x| 71.0 * x * x * x),
+        memory_pressure: vec![None; usize::from(steps)],
+        filesystems: vec![
+            filesystem(b"/", &|_| 40.8),
+            filesystem(b"/srv/data", &|x| 93.9 + 2.0 * x),
+            filesystem(HOSTILE, &|x| 61.4 + 10.0 * x),
+            filesystem(long.as_bytes(), &|_| 12.0),
+            hangs,
+        ],
+    }
+}
+
+fn kernel_event(age_s: f64, kind: KernelEventKind, subject: &str, killed: Option<(u32, &[u8])>, text: &str) -> TopKernelEvent {
+    let event = KernelEvent {
+        kind,
+        seq: 1_000_000 - age_s as u64,
+        at_us: ((300_100.0 - age_s) * 1e6) as u64,
+        subject: subject.into(),
+        pid: killed.map(|(pid, _)| pid),
+        cgroup: killed.map(|(_, cgroup)| HostPath::from_bytes(cgroup)),
+        text: text.into(),
+    };
+    TopKernelEvent { age_s, event }
+}
+
+fn journal_entry(age_s: Option<f64>, unit: &str, priority: Option<u8>, message: &str) -> TopJournalEntry {
+    let at = age_s.map(|s| at(100.0 - s).wall);
+    TopJournalEntry { age_s, entry: JournalEntry { at, unit: unit.into(), priority, message: message.into(), message_id: String::new() } }
 }
 
 /// A file server whose data fills up, with a mount that hangs, and with hostile names wherever a name is.
@@ -166,6 +220,45 @@ pub fn troubled() -> Top {
                 group(long.as_bytes(), GIB / 2, None, Some(0.0)),
             ],
         }),
+        trends: Observed::fresh(Trends { quarter_hour: trend(10.0, 90, &long), six_hours: trend(60.0, 80, &long) }),
+        kernel_log: Observed::fresh(TopKernelLog {
+            counts: vec![(KernelEventKind::OomKill, 2), (KernelEventKind::MachineCheck, 0), (KernelEventKind::IoError, 1312)],
+            dropped: 7,
+            latest: vec![
+                kernel_event(
+                    12.0,
+                    KernelEventKind::OomKill,
+                    "worker",
+                    Some((4711, b"/system.slice/worker.service")),
+                    "Memory cgroup out of memory: Killed process 4711 (worker) total-vm:5242880kB, anon-rss:5100000kB",
+                ),
+                kernel_event(
+                    95.0,
+                    KernelEventKind::IoError,
+                    "sdb",
+                    None,
+                    "blk_update_request: I/O error, dev sdb, sector 2048 op 0x0:(READ) flags 0x80700 phys_seg 1 prio class 2",
+                ),
+                kernel_event(4000.0, KernelEventKind::OomKill, &text(), Some((666, HOSTILE)), &format!("Killed process 666 ({})", text())),
+                kernel_event(
+                    90_000.0,
+                    KernelEventKind::HungTask,
+                    "nfsd",
+                    Some((77, b"/")),
+                    "INFO: task nfsd:77 blocked for more than 120 s",
+                ),
+            ],
+        }),
+        journal: Observed::fresh(TopJournal {
+            told: 1234,
+            dropped: 3,
+            gaps: 1,
+            latest: vec![
+                journal_entry(Some(3.0), "postgresql.service", Some(3), "could not extend file: No space left on device\n"),
+                journal_entry(Some(61.0), &text(), Some(4), &format!("{} {}", text(), "long ".repeat(100))),
+                journal_entry(None, "", None, ""),
+            ],
+        }),
     }
 }
 
@@ -192,6 +285,9 @@ pub fn unknown() -> Top {
         units: none(),
         processes: none(),
         cgroups: none(),
+        trends: none(),
+        kernel_log: none(),
+        journal: none(),
         ..troubled()
     }
 }

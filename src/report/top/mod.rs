@@ -1,17 +1,25 @@
 //! What `byteportctl top` shows, before anything knows how large the screen is: sentences, figures and their order.
 
+mod curve;
+mod events;
 mod head;
 #[cfg(test)]
 pub(crate) mod made_up;
 mod panes;
 #[cfg(test)]
 mod tests;
+mod trends;
 
 use super::human::clean;
 use super::paint::{Paint, Tone};
-use super::table::{Cell, Table};
+use super::table::{Cell, Table, cell};
 use crate::model::Observed;
 use crate::wire::local::Top;
+pub use curve::Curve;
+pub use trends::Span;
+
+/// How many panes there are.
+pub const PANES: usize = 7;
 
 /// One moment, ready to be laid out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +27,7 @@ pub struct Board {
     /// Lines of a few cells each.
     pub head: Vec<Vec<Cell>>,
     pub pressure: Section,
-    pub panes: [Pane; 5],
+    pub panes: [Pane; PANES],
 }
 
 /// What is looked at together.
@@ -29,6 +37,12 @@ pub struct Pane {
     /// A few words beside the name: `214, 2 failed`.
     pub sum: Cell,
     pub sections: Vec<Section>,
+}
+
+impl Pane {
+    fn unknown(name: &'static str, why: String) -> Self {
+        Self { name, sum: cell("unknown").tone(Tone::Warn), sections: vec![Section { columns: &[], rows: vec![], note: why }] }
+    }
 }
 
 /// A table with what is to be said below it; either may be empty.
@@ -47,7 +61,7 @@ impl Section {
 
     /// The columns' names, each as its cells stand.
     pub fn heads(&self) -> Vec<Cell> {
-        self.columns.iter().enumerate().map(|(i, c)| Cell { text: c.name.into(), tone: Tone::Dim, right: self.is_figure(i) }).collect()
+        self.columns.iter().enumerate().map(|(i, c)| Cell { right: self.is_figure(i), ..cell(c.name).tone(Tone::Dim) }).collect()
     }
 }
 
@@ -63,17 +77,26 @@ const fn column(name: &'static str, drop: u8) -> Column {
     Column { name, drop }
 }
 
-pub fn board(top: &Top) -> Board {
+pub fn board(top: &Top, span: Span) -> Board {
     Board {
         head: head::head(top),
-        pressure: head::pressure(top),
-        panes: [panes::filesystems(top), panes::units(top), panes::processes(top), panes::cgroups(top), panes::signals(top)],
+        pressure: head::pressure(top, span),
+        panes: [
+            panes::filesystems(top),
+            panes::units(top),
+            panes::processes(top),
+            panes::cgroups(top),
+            panes::signals(top),
+            trends::trends(top, &[span]),
+            events::events(top),
+        ],
     }
 }
 
 /// Everything at once, without a screen.
 pub fn top(top: &Top, paint: Paint) -> String {
-    let board = board(top);
+    let board = board(top, Span::QuarterHour);
+    let trends = trends::trends(top, &[Span::QuarterHour, Span::SixHours]);
     let mut out = String::new();
     for line in &board.head {
         let cells: Vec<_> = line.iter().map(|cell| paint.tone(cell.tone, &cell.text)).collect();
@@ -81,6 +104,7 @@ pub fn top(top: &Top, paint: Paint) -> String {
     }
     out += &format!("\n{}", section(&board.pressure, 0, paint));
     for pane in &board.panes {
+        let pane = if pane.name == trends.name { &trends } else { pane };
         out += &format!("\n{} ({})\n", paint.title(pane.name), paint.tone(pane.sum.tone, &pane.sum.text));
         let parts = pane.sections.iter().map(|part| section(part, 2, paint)).filter(|text| !text.is_empty());
         out += &parts.collect::<Vec<_>>().join("\n");
@@ -121,11 +145,14 @@ fn bar(percent: f64) -> String {
 
 /// A name of any length, cut in its middle: what a path ends with tells more than what it goes through.
 fn name(text: &str) -> String {
-    const MOST: usize = 64;
-    const END: usize = 24;
+    within(text, 64)
+}
+
+fn within(text: &str, most: usize) -> String {
+    let end = most * 3 / 8;
     let chars: Vec<char> = text.chars().collect();
-    if chars.len() <= MOST {
+    if chars.len() <= most {
         return text.to_owned();
     }
-    chars[..MOST - END - 1].iter().chain(&['…']).chain(&chars[chars.len() - END..]).collect()
+    chars[..most - end - 1].iter().chain(&['…']).chain(&chars[chars.len() - end..]).collect()
 }

@@ -15,10 +15,6 @@ const FAR_S: f64 = 90.0 * 86_400.0;
 /// Slower than this is no growth but rounding: bytes an hour.
 const STEADY: f64 = 4096.0;
 
-fn nothing(name: &'static str, why: String) -> Pane {
-    Pane { name, sum: cell("unknown").tone(Tone::Warn), sections: vec![Section { columns: &[], rows: vec![], note: why }] }
-}
-
 fn dash() -> Cell {
     figure("-")
 }
@@ -47,7 +43,7 @@ pub(super) fn filesystems(top: &Top) -> Pane {
     const NAME: &str = "Filesystems";
     let list = match known(&top.filesystems) {
         Ok(list) => list,
-        Err(why) => return nothing(NAME, why),
+        Err(why) => return Pane::unknown(NAME, why),
     };
     // Those that raise no signal and answer are not worth a line each.
     let quiet = |f: &&TopFilesystem| f.sample.mount.kind == FsKind::Pseudo && f.sample.stuck_for_s.is_none();
@@ -132,7 +128,7 @@ pub(super) fn units(top: &Top) -> Pane {
     const NAME: &str = "Units";
     let units = match known(&top.units) {
         Ok(units) => units,
-        Err(why) => return nothing(NAME, why),
+        Err(why) => return Pane::unknown(NAME, why),
     };
     let sum = match units.failed {
         0 => cell(format!("{}, {}", thousands(units.count), clean(&units.system_state))),
@@ -159,7 +155,7 @@ pub(super) fn processes(top: &Top) -> Pane {
     const NAME: &str = "Processes";
     let processes = match known(&top.processes) {
         Ok(processes) => processes,
-        Err(why) => return nothing(NAME, why),
+        Err(why) => return Pane::unknown(NAME, why),
     };
     let waiting: u64 = processes.states.iter().filter(|(state, _)| *state == 'D').map(|(_, n)| n).sum();
     let mut sum = format!("{} with {}", thousands(processes.count), count(processes.threads, "thread"));
@@ -199,7 +195,7 @@ pub(super) fn cgroups(top: &Top) -> Pane {
     const NAME: &str = "Cgroups";
     let cgroups = match known(&top.cgroups) {
         Ok(cgroups) => cgroups,
-        Err(why) => return nothing(NAME, why),
+        Err(why) => return Pane::unknown(NAME, why),
     };
     let version = match cgroups.version {
         CgroupVersion::V1 => "v1",

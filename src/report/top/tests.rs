@@ -13,7 +13,7 @@ fn names(section: &Section) -> Vec<&str> {
 fn nothing_hostile_is_left() {
     let top = troubled();
     assert!(format!("{top:?}").contains("\\u{202e}"), "the moment holds what must not come through");
-    let board = board(&top);
+    let board = board(&top, Span::QuarterHour);
     let sections = board.panes.iter().flat_map(|p| &p.sections).chain([&board.pressure]);
     let cells = sections.clone().flat_map(|s| s.rows.iter().flatten()).chain(board.head.iter().flatten());
     let texts = cells.map(|c| &c.text).chain(sections.map(|s| &s.note)).chain(board.panes.iter().map(|p| &p.sum.text));
@@ -29,7 +29,7 @@ fn nothing_hostile_is_left() {
 /// Whoever cannot see colours is told the same.
 #[test]
 fn tones_never_tell_more_than_the_text() {
-    let board = board(&troubled());
+    let board = board(&troubled(), Span::QuarterHour);
     let rows = |pane: usize| {
         board.panes[pane].sections.iter().flat_map(|s| &s.rows).map(|r| r.iter().map(|c| c.text.as_str()).collect::<Vec<_>>())
     };
@@ -71,7 +71,7 @@ fn long_names_keep_their_beginning_and_their_end() {
 
 #[test]
 fn filesystems_are_ordered_by_what_hurts() {
-    let board = board(&troubled());
+    let board = board(&troubled(), Span::QuarterHour);
     let fs = &board.panes[0].sections[0];
     let order: Vec<_> = names(fs).iter().map(|n| n.chars().take(9).collect::<String>()).collect();
     assert_eq!(order, ["/mnt/nfs", "/srv/data", "a\\x1b[2J\\", "/var", "/", "/xxxxxxxx"]);
@@ -137,5 +137,85 @@ fn cgroups_show_the_limit_that_hurts_first() {
 fn an_old_sample_is_said_to_be_old() {
     let mut top = troubled();
     top.now.uptime_s += 600.0;
-    assert_eq!((board(&top).head[0][3].text.as_str(), board(&top).head[0][3].tone), ("sampled 10 min 1 s ago", Tone::Bad));
+    assert_eq!(
+        (board(&top, Span::QuarterHour).head[0][3].text.as_str(), board(&top, Span::QuarterHour).head[0][3].tone),
+        ("sampled 10 min 1 s ago", Tone::Bad)
+    );
+}
+
+fn texts(row: &[Cell]) -> Vec<&str> {
+    row.iter().map(|c| c.text.as_str()).collect()
+}
+
+fn trends_mut(top: &mut Top) -> &mut crate::wire::local::Trends {
+    let Observed::Value { value, .. } = &mut top.trends else { unreachable!() };
+    value
+}
+
+/// A hole stays a hole in the curve, and counts for no figure.
+#[test]
+fn trends_tell_what_the_curve_cannot() {
+    let mut top = troubled();
+    let quarter = &mut trends_mut(&mut top).quarter_hour;
+    quarter.load_one = vec![Some(4.0), None, None, None, None, None, None, Some(1.0), Some(2.0)];
+    quarter.memory_pressure = vec![None; 9];
+    let pane = trends::trends(&top, &[Span::QuarterHour]);
+    let row = |name: &str| pane.sections[0].rows.iter().find(|r| r[0].text == name).unwrap();
+    let load = row("load");
+    assert_eq!(texts(load)[2..], ["2.00", "1.00", "4.00"]);
+    let curve = load[1].curve.as_ref().unwrap();
+    let drawn: String = curve.drawn(90).chars().skip(84).collect();
+    assert_eq!((drawn.chars().filter(|c| *c == '█').count(), drawn.trim_start().contains("  ")), (1, true), "{drawn:?}");
+    assert_eq!(texts(row("memory pressure"))[1..], [" ".repeat(45).as_str(), "-", "-", "-"]);
+    // What was last had a while ago is not what is now, and the curve ends before the edge.
+    top.now.uptime_s += 60.0;
+    let pane = trends::trends(&top, &[Span::QuarterHour]);
+    let load = pane.sections[0].rows.iter().find(|r| r[0].text == "load").unwrap();
+    assert_eq!(texts(load)[2..], ["-", "1.00", "4.00"]);
+    assert!(load[1].text.ends_with("   "), "{:?}", load[1].text);
+    // No swap: no line of it.
+    assert!(pane.sections[0].rows.iter().any(|r| r[0].text == "swap used"));
+    let trends = trends_mut(&mut top);
+    (trends.quarter_hour.swap_used, trends.six_hours.swap_used) = (vec![None; 180], vec![None; 200]);
+    assert!(!trends::trends(&top, &[Span::QuarterHour]).sections[0].rows.iter().any(|r| r[0].text == "swap used"));
+}
+
+/// Little looks like little, and a disk that fills by two points over six hours is seen to.
+#[test]
+fn scales_fit_what_they_show() {
+    let mut top = troubled();
+    let hours = &mut trends_mut(&mut top).six_hours;
+    hours.cpu_busy = vec![Some(1.0); 360];
+    hours.filesystems[1].used = (0..360).map(|n| Some(93.0 + n as f32 / 180.0)).collect();
+    hours.filesystems[0].used = (0..360).map(|n| Some(40.0 + 0.1 * (n % 2) as f32)).collect();
+    let pane = trends::trends(&top, &[Span::SixHours]);
+    let curve = |name: &str| pane.sections[0].rows.iter().find(|r| r[0].text == name).unwrap()[1].text.clone();
+    assert_eq!(curve("cpu busy"), "▂".repeat(60));
+    assert!(curve("/srv/data").starts_with('▁') && curve("/srv/data").ends_with('█'), "{}", curve("/srv/data"));
+    assert_eq!(curve("/"), "▁".repeat(60));
+}
+
+#[test]
+fn events_say_who_and_when_and_do_nothing_to_a_terminal() {
+    let pane = events::events(&troubled());
+    let [kernel, journal] = pane.sections.as_slice() else { panic!("{pane:?}") };
+    assert_eq!(texts(&kernel.rows[0])[..3], ["OOM kill", "12 s", "worker, pid 4711, in /system.slice/worker.service"]);
+    assert!(kernel.rows[1][2].text.starts_with("sdb: blk_update_request: I/O error, dev sdb, sector 2048"), "{kernel:?}");
+    assert!(kernel.rows[2][2].text.starts_with("a\\x1b[2J\\x0ab") && kernel.rows[2][2].text.contains("\\x9b31m"), "{kernel:?}");
+    assert_eq!(
+        kernel.note,
+        "kernel: 2 OOM kills, 1,312 I/O errors, 7 lines overwritten before they could be read since the agent began to listen"
+    );
+    assert_eq!(texts(&journal.rows[0]), ["postgresql.service", "3.0 s", "err", "could not extend file: No space left on device"]);
+    assert_eq!(texts(&journal.rows[2]), ["no unit", "-", "-", ""]);
+    assert_eq!(journal.rows[1][3].text.chars().count(), 161, "a long message is cut");
+    assert_eq!(pane.sum.text, "1,314 from the kernel, 1,234 from the journal");
+    let mut quiet = troubled();
+    quiet.journal = Observed::unavailable("journal: nothing is to be followed: no units and no markers configured");
+    let Observed::Value { value: log, .. } = &mut quiet.kernel_log else { unreachable!() };
+    (log.counts, log.latest, log.dropped) = (vec![], vec![], 0);
+    let pane = events::events(&quiet);
+    assert_eq!(pane.sections[0].note, "kernel: no trouble since the agent began to listen");
+    assert_eq!(pane.sections[1].note, "journal unknown: journal: nothing is to be followed: no units and no markers configured");
+    assert_eq!((pane.sum.text.as_str(), pane.sum.tone), ("0 from the kernel, journal not followed", Tone::Plain));
 }

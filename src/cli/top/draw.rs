@@ -8,7 +8,7 @@ use ratatui::widgets::{Clear, Paragraph};
 
 use super::fit::{joined, lines, style, width};
 use super::view::View;
-use crate::report::{Pane, Tone};
+use crate::report::{Cell, Pane, Tone};
 
 /// From this size on all panes are shown at once.
 const ALL_PANES: (u16, u16) = (118, 40);
@@ -77,7 +77,8 @@ fn one(frame: &mut Frame<'_>, view: &mut View, area: Rect) {
         if fits {
             line.push_span(Span::styled(format!(" {}", sum.text), style(sum.tone, view.colour)));
         } else {
-            lines.push(joined(&[sum], room, view.colour));
+            let pane = view.board.panes.get(view.pane).map_or("", |pane| pane.name);
+            lines.push(joined(&[Cell { text: format!("{pane}: {}", sum.text), ..sum }], room, view.colour));
         }
     }
     let [top, area] = Layout::vertical([Constraint::Length(lines.len() as u16), Constraint::Min(0)]).areas(area);

@@ -59,9 +59,11 @@ impl Section {
         self.rows.iter().any(|row| row.get(column).is_some_and(|cell| cell.right))
     }
 
-    /// The columns' names, each as its cells stand.
+    /// The columns' names, each as its cells stand: a curve ends with the newest.
     pub fn heads(&self) -> Vec<Cell> {
-        self.columns.iter().enumerate().map(|(i, c)| Cell { right: self.is_figure(i), ..cell(c.name).tone(Tone::Dim) }).collect()
+        let is_curve = |i: usize| self.rows.iter().any(|row| row.get(i).is_some_and(|cell| cell.curve.is_some()));
+        let right = |i| self.is_figure(i) || is_curve(i);
+        self.columns.iter().enumerate().map(|(i, c)| Cell { right: right(i), ..cell(c.name).tone(Tone::Dim) }).collect()
     }
 }
 

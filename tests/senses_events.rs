@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use byteport::host::JournalAsk;
-use byteport::model::{JournalEntry, KernelEvent, KernelEventKind, Observed, UnitState, Units};
+use byteport::model::{JournalEntry, KernelEvent, KernelEventKind, UnitState, Units};
 use byteport::sense::{Happened, Listen, Listening};
 use support::{missing, output};
 
@@ -49,8 +49,8 @@ fn kernel_event(happened: &Receiver<Happened>, wanted: impl Fn(&KernelEvent) -> 
 fn a_kernel_that_finds_an_error_on_a_filesystem_is_heard() {
     let Some(mut disk) = support::loops::LoopDisk::ext4(16 << 20, &[]) else { return };
     let (listening, happened) = listen(Listen::default());
-    if let Some(why) = listening.kernel_log().why() {
-        return missing(why);
+    if let Err(why) = listening.kernel_log() {
+        return missing(&why.to_string());
     }
     let dir = tempfile::tempdir().unwrap();
     disk.mount(dir.path());
@@ -58,7 +58,7 @@ fn a_kernel_that_finds_an_error_on_a_filesystem_is_heard() {
     fs::write(format!("/sys/fs/ext4/{device}/trigger_fs_error"), "on purpose").unwrap();
     let event = kernel_event(&happened, |e| e.kind == KernelEventKind::FilesystemError && e.subject == device);
     assert!(event.text.contains("on purpose") && event.text.starts_with("EXT4-fs error"), "{event:?}");
-    let log = listening.kernel_log().value().cloned().unwrap();
+    let log = listening.kernel_log().unwrap();
     assert!(log.recent.contains(&event) && log.lines > 0, "{log:?}");
 
     // A later run that knows what was seen goes on there, and hears it again only if it had not.
@@ -67,7 +67,7 @@ fn a_kernel_that_finds_an_error_on_a_filesystem_is_heard() {
     let again = |kernel_after| {
         let (listening, _happened) = listen(Listen { kernel_after, ..Listen::default() });
         until("the log is not read again", || listening.places().0.filter(|seq| Some(*seq) >= seen));
-        listening.kernel_log().value().unwrap().recent.contains(&event)
+        listening.kernel_log().unwrap().recent.contains(&event)
     };
     fs::write("/dev/kmsg", "byteport: a line so that there is something to read\n").unwrap();
     assert!(!again(seen));
@@ -87,9 +87,9 @@ fn a_kill_for_want_of_memory_is_told_once_with_victim_and_cgroup() {
         return missing("a cgroup with a limit on memory needs root and the memory controller");
     }
     let (listening, happened) = listen(Listen::default());
-    if let Some(why) = listening.kernel_log().why() {
+    if let Err(why) = listening.kernel_log() {
         drop(fs::remove_dir(&group));
-        return missing(why);
+        return missing(&why.to_string());
     }
     // The name imitates what the kernel prints around it.
     let script =
@@ -100,7 +100,7 @@ fn a_kill_for_want_of_memory_is_told_once_with_victim_and_cgroup() {
     drop(child.kill());
     child.wait().unwrap();
     until("the group does not get empty", || fs::remove_dir(&group).ok());
-    let kills: Vec<_> = listening.kernel_log().value().unwrap().recent.iter().filter(|e| e.pid == event.pid).cloned().collect();
+    let kills: Vec<_> = listening.kernel_log().unwrap().recent.iter().filter(|e| e.pid == event.pid).cloned().collect();
     assert_eq!((kills.len(), event.cgroup.as_ref().unwrap().to_string()), (1, format!("/{name}")), "{kills:?}");
     assert!(["a),pid=1,b", "tr", "bash"].contains(&event.subject.as_str()), "{event:?}");
 }
@@ -109,9 +109,9 @@ fn a_kill_for_want_of_memory_is_told_once_with_victim_and_cgroup() {
 fn without_systemd_the_units_say_so() {
     let dir = tempfile::tempdir().unwrap();
     let listening = Listening::start(dir.path(), Listen::default(), |_| {}).unwrap();
-    until("it says nothing", || listening.units().why().filter(|why| why.contains("run/dbus/system_bus_socket")).map(drop));
-    assert!(listening.kernel_log().why().unwrap().contains("/dev/kmsg"), "{:?}", listening.kernel_log());
-    assert!(listening.journal().why().unwrap().contains("no units and no markers"), "{:?}", listening.journal());
+    until("it says nothing", || listening.units().err().filter(|why| why.to_string().contains("run/dbus/system_bus_socket")).map(drop));
+    assert!(listening.kernel_log().unwrap_err().to_string().contains("/dev/kmsg"), "{:?}", listening.kernel_log());
+    assert!(listening.journal().unwrap_err().to_string().contains("no units and no markers"), "{:?}", listening.journal());
 }
 
 const INSIDE: &str = "BYTEPORT_TEST_INSIDE";
@@ -164,9 +164,9 @@ fn inside_the_sandbox() {
     let ask = JournalAsk { units: vec!["init.scope".into(), "systemd-journald.service".into()], markers: vec![] };
     let (listening, _happened) = listen(Listen { journal: ask, kernel_after: Some(0), ..Listen::default() });
     assert!(!rustix::process::geteuid().is_root());
-    let lines = until("the kernel's log is not read", || listening.kernel_log().value().map(|log| log.lines).filter(|n| *n > 0));
-    let units = until("no units", || listening.units().value().map(|u| u.units.len()));
-    until("the journal cannot be followed", || listening.journal().value().map(drop));
+    let lines = until("the kernel's log is not read", || listening.kernel_log().ok().map(|log| log.lines).filter(|n| *n > 0));
+    let units = until("no units", || listening.units().ok().map(|u| u.units.len()));
+    until("the journal cannot be followed", || listening.journal().ok().map(drop));
     println!("in the sandbox: {lines} lines of the kernel, {units} units, the journal");
     assert!(fs::write("/dev/kmsg", "x\n").is_err(), "the kernel's log is there to be read");
     assert!(
@@ -182,7 +182,7 @@ fn inside_the_container() {
     }
     let ask = JournalAsk { units: vec!["talker.service".into()], markers: vec!["number".into()] };
     let (listening, happened) = listen(Listen { journal: ask, ..Listen::default() });
-    until("no units", || listening.units().value().map(drop));
+    until("no units", || listening.units().ok().map(drop));
     the_table_is_that_of_systemd(&listening);
     failures_are_told(&listening, &happened);
     the_bus_may_go_away(&listening, &happened);
@@ -197,7 +197,7 @@ fn systemctl(args: &[&str]) -> String {
 }
 
 fn units(listening: &Listening) -> Option<Units> {
-    listening.units().value().cloned()
+    listening.units().ok()
 }
 
 fn unit(listening: &Listening, name: &str) -> Option<UnitState> {
@@ -300,7 +300,7 @@ fn the_bus_may_go_away(listening: &Listening, happened: &Receiver<Happened>) {
         let name = format!("unheard-{round}");
         service(&name, "ExecStart=/bin/sh -c 'exit 1'");
         systemctl(&["stop", "dbus.socket", "dbus.service"]);
-        until("a bus that is gone still has units", || listening.units().why().map(drop));
+        until("a bus that is gone still has units", || listening.units().err().map(drop));
         // Fails while nobody can hear of it.
         systemctl(&["start", "--no-block", &name]);
         until("it does not fail", || systemctl(&["show", "-P", "ActiveState", &name]).contains("failed").then_some(()));
@@ -367,7 +367,7 @@ fn nothing_of_the_journal_is_missed(listening: &Listening) {
     turns.reverse();
     let mut turning: Vec<std::thread::JoinHandle<()>> = Vec::new();
     until("the last number is not told", || {
-        if let Observed::Value { value, .. } = listening.journal() {
+        if let Ok(value) = listening.journal() {
             told.extend(value.entries);
             let last = told.last().map(|e| e.message.clone());
             assert_eq!((value.dropped, value.gaps), (0, 0), "{} told, up to {last:?}, {} turns left", told.len(), turns.len());

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::host::{Journal, JournalAsk, JournalWatch, KernelLogReader, Read, ReadError, UnitWatch, sys};
-use crate::model::{KernelEvent, KernelLog, Observed, Units};
+use crate::model::{KernelEvent, KernelLog, Units};
 
 /// Between two looks at a kernel that has not stopped talking: it costs so much of a core at most, and the kernel counts what was overwritten.
 const BREATH: Duration = Duration::from_millis(20);
@@ -71,19 +71,18 @@ impl Listening {
         Ok(Self { kernel, units, journal, thread: Some((stop, thread)) })
     }
 
-    pub fn kernel_log(&self) -> Observed<KernelLog> {
-        let kernel = lock(&self.kernel);
-        kernel.as_ref().map(KernelLogReader::log).map_err(ReadError::clone).into()
+    pub fn kernel_log(&self) -> Read<KernelLog> {
+        lock(&self.kernel).as_ref().map(KernelLogReader::log).map_err(ReadError::clone)
     }
 
     /// Each failure is named once.
-    pub fn units(&self) -> Observed<Units> {
-        self.units.units().into()
+    pub fn units(&self) -> Read<Units> {
+        self.units.units()
     }
 
     /// What was told since the last time.
-    pub fn journal(&self) -> Observed<Journal> {
-        self.journal.take().into()
+    pub fn journal(&self) -> Read<Journal> {
+        self.journal.take()
     }
 
     /// Where a run after this one is to go on: the kernel's sequence number, good for this boot only, and the journal's cursor.

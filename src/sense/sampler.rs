@@ -304,26 +304,21 @@ fn ask<T>(track: &mut Track, into: &mut Observed<T>, now_s: f64, read: impl FnOn
 /// Takes what the journal told since the last time; only the latest of it is kept.
 fn journal(track: &mut Track, now_s: f64, listening: Option<&Listening>, recent: &mut VecDeque<JournalEntry>) -> Observed<JournalLog> {
     let Some(listening) = listening else { return told(track, Source::Journal, now_s, None) };
-    let read = match listening.journal() {
-        Observed::Value { value: new, .. } => {
-            recent.extend(new.entries);
-            recent.drain(..recent.len().saturating_sub(RECENT));
-            Ok(JournalLog { told: new.told, dropped: new.dropped, gaps: new.gaps, recent: recent.iter().cloned().collect() })
-        }
-        // Nothing is followed unless somebody asked for it.
-        Observed::Unavailable { why } => Err(ReadError::NotHere { what: "journal".to_owned(), why }),
-    };
+    let read = listening.journal().map(|new| {
+        recent.extend(new.entries);
+        recent.drain(..recent.len().saturating_sub(RECENT));
+        JournalLog { told: new.told, dropped: new.dropped, gaps: new.gaps, recent: recent.iter().cloned().collect() }
+    });
     track.enter(read, now_s, 0.0)
 }
 
 /// What was told meanwhile by somebody who listens.
-fn told<T>(track: &mut Track, source: Source, now_s: f64, told: Option<Observed<T>>) -> Observed<T> {
-    let what = source.name().to_owned();
+fn told<T>(track: &mut Track, source: Source, now_s: f64, told: Option<Read<T>>) -> Observed<T> {
     let read = match told {
-        Some(Observed::Value { value, .. }) => Ok(value),
         // Whoever listens had it or should have: its absence is a failure, not a trait of the host.
-        Some(Observed::Unavailable { why }) => Err(ReadError::Parse { what, why }),
-        None => Err(ReadError::NotHere { what, why: "this look does not wait for it".to_owned() }),
+        Some(Err(ReadError::NotHere { what, why })) => Err(ReadError::Parse { what, why }),
+        Some(read) => read,
+        None => Err(ReadError::NotHere { what: source.name().to_owned(), why: "this look does not wait for it".to_owned() }),
     };
     track.enter(read, now_s, 0.0)
 }

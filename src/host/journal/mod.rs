@@ -99,7 +99,11 @@ impl JournalWatch {
     pub fn take(&self) -> Read<Journal> {
         let mut state = self.state();
         match &state.lost {
-            Some(why) if state.queue.is_empty() => Err(ReadError::NotHere { what: "journal".to_owned(), why: why.clone() }),
+            Some(why) if state.queue.is_empty() => {
+                let (what, why) = ("journal".to_owned(), why.clone());
+                // Nothing is followed unless somebody asked for it; whoever did is owed it.
+                Err(if self.ask.unfit().is_some() { ReadError::NotHere { what, why } } else { ReadError::Parse { what, why } })
+            }
             _ => Ok(Journal { entries: std::mem::take(&mut state.queue).into(), ..state.totals.clone() }),
         }
     }

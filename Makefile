@@ -11,9 +11,10 @@ run: ## a healed incident, live, on a scratch filesystem of its own (root; ONCE=
 	packaging/setup.sh build run
 	packaging/demo.sh
 
-test: ## everything: unit, property, real-kernel, real-systemd and package tests (root for the real parts)
+test: ## everything: unit, property, fuzz (a short while), real-kernel, real-systemd and package tests (root for the real parts)
 	packaging/setup.sh build run package test
 	RUST_TEST_THREADS=6 cargo test --locked
+	fuzz/run 20
 
 check: ## format, lints, documentation, licences, unused dependencies
 	packaging/setup.sh build ci

@@ -40,8 +40,8 @@ impl Copy {
         let mut named = false;
         let kept = manifest.lines().filter(|line| {
             if line.starts_with('[') {
-                // Benchmarks and programs that are named one by one stay behind as well.
-                named = line.starts_with("[[");
+                // Benchmarks and programs that are named one by one stay behind as well, and so does what fuzzes.
+                named = line.starts_with("[[") || line.trim() == "[workspace]";
             }
             !named && !line.starts_with("default-run")
         });

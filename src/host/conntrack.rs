@@ -31,7 +31,7 @@ impl ConntrackFiles {
 }
 
 /// One number and nothing else. Total.
-fn parse_count(what: &str, bytes: &[u8]) -> Read<u64> {
+pub(super) fn parse_count(what: &str, bytes: &[u8]) -> Read<u64> {
     let line = lines(what, bytes)?.next().unwrap_or_default();
     number(line).ok_or_else(|| not_understood(what, line))
 }

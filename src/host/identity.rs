@@ -31,7 +31,7 @@ fn one_line(bytes: &[u8]) -> String {
 }
 
 /// `KEY=value`, quoted as a shell would. Total: a line that is none is left out, as `os-release(5)` asks.
-fn parse_os_release(bytes: &[u8]) -> Vec<(String, String)> {
+pub(super) fn parse_os_release(bytes: &[u8]) -> Vec<(String, String)> {
     let text = String::from_utf8_lossy(bytes);
     text.lines()
         .filter_map(|line| line.trim().split_once('='))

@@ -99,7 +99,7 @@ fn one_line(bytes: &[u8]) -> String {
 }
 
 /// `0x1003`.
-fn parse_flags(text: &str) -> Option<u32> {
+pub(super) fn parse_flags(text: &str) -> Option<u32> {
     u32::from_str_radix(text.strip_prefix("0x")?, 16).ok()
 }
 

@@ -29,6 +29,8 @@ mod meminfo;
 mod mounts;
 mod netdev;
 mod node;
+#[cfg(any(test, fuzzing))]
+mod parsers;
 mod pattern;
 mod peers;
 mod pkg;
@@ -55,6 +57,8 @@ pub use facts::{HostFacts, facts};
 pub use journal::{Journal, JournalAsk, JournalWatch};
 pub use kmsg::KernelLogReader;
 pub use live::LiveHost;
+#[cfg(fuzzing)]
+pub use parsers::{fed, feed};
 pub use peers::{in_group, random_u16, user_name};
 pub use units::UnitWatch;
 pub use wake::{Wake, Waker, Woken};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::columns::lines;
+use super::columns::{damaged, lines};
 use super::root::{Root, device_of};
 use super::{HotFile, Read, ReadError};
 use crate::model::{FsKind, HostPath, Mount};
@@ -227,7 +227,7 @@ pub(super) fn parse_mountinfo(bytes: &[u8]) -> Read<Vec<Line>> {
             why: format!("not understood: {}", HostPath::from_bytes(line)),
         })?);
     }
-    Ok(found)
+    if found.is_empty() { Err(damaged("mountinfo", "no line")) } else { Ok(found) }
 }
 
 /// `36 35 98:0 /root /mount rw,noatime master:1 - ext4 /dev/sda1 rw,errors=continue`
@@ -408,7 +408,9 @@ mod tests {
         for cut in ["2 0 8:2 / /x rw", "2 0 8:2 / /x rw\n", "2 0 8:2 / /x rw - ext4 /dev/sd", "x\n"] {
             assert!(parse_mountinfo(format!("1 0 8:1 / / rw - ext4 /dev/sda1 rw\n{cut}").as_bytes()).is_err(), "{cut}");
         }
-        assert!(parse_mountinfo(b"").is_err(), "there is no host without mounts");
+        for nothing in [&b""[..], b"\n"] {
+            assert!(parse_mountinfo(nothing).is_err(), "there is no host without mounts");
+        }
     }
 
     /// A table of 1.4 MiB, as a node with many pods has it.

@@ -6,11 +6,10 @@
 use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use procfs::FromBufRead;
-use procfs::process::Io;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 
+use super::columns::{lines, number};
 use super::root::{Root, io_error};
 use super::{HeldFile, HeldFiles, Read, ReadError};
 use crate::model::HostPath;
@@ -190,8 +189,7 @@ pub(super) fn read_deleted_open(root: &Root, device: u64) -> Read<HeldFiles> {
     Ok(HeldFiles { files, unreadable_processes })
 }
 
-/// `PID (comm) S ...`, total. (The procfs crate's parser takes it for granted that a blank follows the name, and panics where none does.)
-/// The name may hold blanks and brackets, so what follows counts from the last one.
+/// `PID (comm) S ...`, total. The name may hold blanks and brackets, so what follows counts from the last one.
 pub(super) fn parse_stat(bytes: &[u8]) -> Option<Identity> {
     let open = bytes.iter().position(|b| *b == b'(')?;
     let close = bytes.iter().rposition(|b| *b == b')')?;
@@ -204,8 +202,7 @@ pub(super) fn parse_stat(bytes: &[u8]) -> Option<Identity> {
 
 /// `write_bytes` without what was truncated before it reached the disk, total.
 pub(super) fn parse_io(bytes: &[u8]) -> Option<u64> {
-    let io = Io::from_buf_read(bytes).ok()?;
-    Some(io.write_bytes)
+    number(lines("io", bytes).ok()?.find_map(|line| line.strip_prefix(b"write_bytes: "))?)
 }
 
 /// The innermost unit in `/proc/PID/cgroup`, or the whole path where no component is one. Total.
@@ -244,6 +241,14 @@ mod tests {
         assert_eq!(parse_cgroup(b"4:cpu:/x\n1:name=systemd:/user.slice/session-3.scope\n0::/\n"), "session-3.scope");
         assert_eq!(parse_cgroup(b"0::/kubepods/pod12/abc\n"), "/kubepods/pod12/abc");
         assert_eq!(parse_cgroup(b""), "");
+    }
+
+    #[test]
+    fn a_number_that_is_cut_off_is_none() {
+        let io = b"wchar: 7\nwrite_bytes: 4096\ncancelled_write_bytes: 5\n";
+        assert_eq!(parse_io(io), Some(4096));
+        assert_eq!(parse_io(b"write_bytes: 40"), None);
+        assert_eq!(parse_io(b"wchar: 7\n"), None);
     }
 
     proptest! {

@@ -1,5 +1,4 @@
-//! Pressure stall information: `/proc/pressure/` and a cgroup's files of the same form. (The procfs crate's parser indexes a line without
-//! looking at its length, so a damaged one would panic; this one is total.)
+//! Pressure stall information: `/proc/pressure/` and a cgroup's files of the same form.
 
 use super::Read;
 use super::columns::{Words, damaged, fraction, lines, number};

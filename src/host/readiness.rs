@@ -127,7 +127,7 @@ fn read_agents(root: &Root) -> Read<Vec<AgentProcess>> {
 }
 
 /// Effective uid and capabilities of `/proc/PID/status`, if it is the agent's main thread.
-fn parse_agent(status: &[u8]) -> Option<(u32, u64)> {
+pub(super) fn parse_agent(status: &[u8]) -> Option<(u32, u64)> {
     let text = String::from_utf8_lossy(status);
     let field = |name: &str| text.lines().find_map(|l| l.strip_prefix(name)).map(str::trim);
     if field("Name:")? != "byteport-agent" {
@@ -137,7 +137,7 @@ fn parse_agent(status: &[u8]) -> Option<(u32, u64)> {
     Some((uid, u64::from_str_radix(field("CapEff:")?, 16).ok()?))
 }
 
-fn parse_uid(passwd: &[u8], user: &str) -> Option<u32> {
+pub(super) fn parse_uid(passwd: &[u8], user: &str) -> Option<u32> {
     let text = String::from_utf8_lossy(passwd);
     text.lines().find_map(|line| {
         let mut fields = line.split(':');

@@ -5,27 +5,27 @@ use crate::host::root::parse_number;
 use crate::model::Pressure;
 
 /// A limit: `Some(None)` is that there is none.
-pub(super) type Limit = Option<u64>;
+pub(in crate::host) type Limit = Option<u64>;
 
 /// Beyond this version 1 means "no limit": the largest number of whole pages, and pages have up to 64 KiB.
 const NO_LIMIT_V1: u64 = 0x7fff_ffff_ffff_0000;
 
-pub(super) fn parse_count(bytes: &[u8]) -> Option<u64> {
+pub(in crate::host) fn parse_count(bytes: &[u8]) -> Option<u64> {
     parse_number(bytes)
 }
 
 /// `max`, or a number.
-pub(super) fn parse_limit(bytes: &[u8]) -> Option<Limit> {
+pub(in crate::host) fn parse_limit(bytes: &[u8]) -> Option<Limit> {
     if bytes.trim_ascii() == b"max" { Some(None) } else { parse_count(bytes).map(Some) }
 }
 
 /// Always a number.
-pub(super) fn parse_limit_v1(bytes: &[u8]) -> Option<Limit> {
+pub(in crate::host) fn parse_limit_v1(bytes: &[u8]) -> Option<Limit> {
     parse_count(bytes).map(|limit| Some(limit).filter(|l| *l < NO_LIMIT_V1))
 }
 
 /// Of `KEY NUMBER` a line, the number of one key. `Some(None)`: the file is whole, and has no such line.
-pub(super) fn parse_key(bytes: &[u8], key: &str) -> Option<Option<u64>> {
+pub(in crate::host) fn parse_key(bytes: &[u8], key: &str) -> Option<Option<u64>> {
     let mut found = None;
     for line in bytes.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
         let (name, number) = std::str::from_utf8(line).ok()?.split_once(' ')?;
@@ -39,14 +39,14 @@ pub(super) fn parse_key(bytes: &[u8], key: &str) -> Option<Option<u64>> {
 
 /// CPU time of a group, microseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Cpu {
+pub(in crate::host) struct Cpu {
     pub(super) usage_us: Option<u64>,
-    pub(super) throttled_us: Option<u64>,
+    pub(in crate::host) throttled_us: Option<u64>,
     pub(super) throttled_periods: Option<u64>,
 }
 
 /// Version 2's `cpu.stat`. Without the cpu controller it has the usage alone.
-pub(super) fn parse_cpu(bytes: &[u8]) -> Option<Cpu> {
+pub(in crate::host) fn parse_cpu(bytes: &[u8]) -> Option<Cpu> {
     Some(Cpu {
         usage_us: Some(parse_key(bytes, "usage_usec")??),
         throttled_us: parse_key(bytes, "throttled_usec")?,
@@ -55,12 +55,12 @@ pub(super) fn parse_cpu(bytes: &[u8]) -> Option<Cpu> {
 }
 
 /// Version 1's `cpuacct.usage`: nanoseconds.
-pub(super) fn parse_usage_v1(bytes: &[u8]) -> Option<Cpu> {
+pub(in crate::host) fn parse_usage_v1(bytes: &[u8]) -> Option<Cpu> {
     Some(Cpu { usage_us: Some(parse_count(bytes)? / 1000), ..Cpu::default() })
 }
 
 /// Version 1's `cpu.stat`: nanoseconds, and no usage.
-pub(super) fn parse_throttling_v1(bytes: &[u8]) -> Option<Cpu> {
+pub(in crate::host) fn parse_throttling_v1(bytes: &[u8]) -> Option<Cpu> {
     Some(Cpu {
         usage_us: None,
         throttled_us: parse_key(bytes, "throttled_time")?.map(|ns| ns / 1000),
@@ -69,7 +69,7 @@ pub(super) fn parse_throttling_v1(bytes: &[u8]) -> Option<Cpu> {
 }
 
 /// `Some(None)`: before 5.13 kernels do not tell when all of a group waits for a CPU, and half of this figure is none.
-pub(super) fn parse_cpu_pressure(bytes: &[u8]) -> Option<Option<Pressure>> {
+pub(in crate::host) fn parse_cpu_pressure(bytes: &[u8]) -> Option<Option<Pressure>> {
     if bytes.starts_with(b"some ") && !bytes.split(|b| *b == b'\n').any(|line| line.starts_with(b"full ")) {
         return Some(None);
     }

@@ -3,7 +3,7 @@
 //! Two figures are read of every group, to find those that matter; everything else only of those. `memory.stat` is never read: it makes the
 //! kernel add up counters of all CPUs, which takes seconds on a large host. A group may go away at any moment, and is left out then.
 
-mod figures;
+pub(super) mod figures;
 mod layout;
 mod walk;
 

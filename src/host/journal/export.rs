@@ -10,8 +10,8 @@ const LONGEST_LINE: usize = LONGEST_NAME + 1 + LONGEST_FIELD;
 
 /// The fields of one entry that are of use. Bytes as they were logged, cut to a fixed length; empty where the entry has none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Fields {
-    pub(super) cursor: Vec<u8>,
+pub(in crate::host) struct Fields {
+    pub(in crate::host) cursor: Vec<u8>,
     /// Microseconds since the epoch, by journald's own clock and not by whoever logged.
     pub(super) realtime: Vec<u8>,
     pub(super) message: Vec<u8>,
@@ -62,7 +62,7 @@ enum Place {
 
 /// Where in the stream it is, and what it holds of the entry so far.
 #[derive(Debug, Default)]
-pub(super) struct Export {
+pub(in crate::host) struct Export {
     place: Place,
     held: Vec<u8>,
     fields: Fields,
@@ -70,7 +70,7 @@ pub(super) struct Export {
 
 impl Export {
     /// Takes the next bytes, and hands on each entry that ends in them. Total.
-    pub(super) fn feed(&mut self, mut bytes: &[u8], mut told: impl FnMut(&Fields)) {
+    pub(in crate::host) fn feed(&mut self, mut bytes: &[u8], mut told: impl FnMut(&Fields)) {
         while let Some((&first, rest)) = bytes.split_first() {
             match &mut self.place {
                 Place::Line => {

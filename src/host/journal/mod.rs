@@ -7,7 +7,7 @@
     reason = "journalctl reads and changes nothing; as a transient service it would need systemd and root"
 )]
 
-mod export;
+pub(super) mod export;
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -246,7 +246,7 @@ impl State {
     }
 }
 
-fn parse_entry(fields: &Fields) -> JournalEntry {
+pub(super) fn parse_entry(fields: &Fields) -> JournalEntry {
     let about_another = fields.systemd_unit == INIT && !fields.unit.is_empty();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let priority = match fields.priority.as_slice() {
@@ -264,7 +264,7 @@ fn parse_entry(fields: &Fields) -> JournalEntry {
 }
 
 /// `s=…;i=…;b=…`: what is not a cursor is not handed to a program.
-fn is_cursor(bytes: &[u8]) -> bool {
+pub(super) fn is_cursor(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.len() <= LONGEST_CURSOR && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"=;".contains(b))
 }
 

@@ -74,7 +74,7 @@ impl KernelLogReader {
         Ok(Self::over(file, after))
     }
 
-    fn over(file: impl Into<OwnedFd>, last_seq: Option<u64>) -> Self {
+    pub(super) fn over(file: impl Into<OwnedFd>, last_seq: Option<u64>) -> Self {
         Self {
             fd: file.into(),
             buffer: vec![0; LONGEST_RECORD].into(),
@@ -127,7 +127,7 @@ impl KernelLogReader {
         KernelLog { lines: self.lines, dropped: self.dropped, counts: KernelEventKind::ALL.into_iter().zip(self.counts).collect(), recent }
     }
 
-    fn take(&mut self, bytes: &[u8], told: &mut impl FnMut(&KernelEvent)) {
+    pub(super) fn take(&mut self, bytes: &[u8], told: &mut impl FnMut(&KernelEvent)) {
         let Some(record) = parse_record(bytes) else {
             self.lines = self.lines.saturating_add(1);
             return;

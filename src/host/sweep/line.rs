@@ -2,7 +2,7 @@
 
 /// `utime` (14), `stime` (15), `num_threads` (20), `starttime` (22) and `rss` (24), counted as proc(5) does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Line<'a> {
+pub(in crate::host) struct Line<'a> {
     /// Between the first `(` and the last `)`: it may hold brackets, blanks, newlines, anything.
     pub(super) comm: &'a [u8],
     pub(super) state: char,
@@ -14,7 +14,7 @@ pub(super) struct Line<'a> {
 }
 
 /// Total. `None` for what is no whole line.
-pub(super) fn parse_line(bytes: &[u8]) -> Option<Line<'_>> {
+pub(in crate::host) fn parse_line(bytes: &[u8]) -> Option<Line<'_>> {
     let open = bytes.iter().position(|b| *b == b'(')?;
     let close = bytes.iter().rposition(|b| *b == b')')?;
     let comm = bytes.get(open + 1..close)?;

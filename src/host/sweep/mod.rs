@@ -4,7 +4,7 @@
 //! What is kept from sweep to sweep is a row a process, the buffers, and the descriptors of the first few, so nothing is allocated for a
 //! process that is neither new nor shown.
 
-mod line;
+pub(super) mod line;
 
 use std::ffi::CStr;
 use std::mem::MaybeUninit;

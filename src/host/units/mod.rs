@@ -5,7 +5,7 @@
 //! may send us a signal that looks like one of its.
 
 mod figures;
-mod table;
+pub(super) mod table;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::num::NonZeroU32;

@@ -146,7 +146,7 @@ pub(super) fn socket_of(service: &str) -> Option<String> {
 }
 
 /// The unit whose object this is: `_xx` is the byte `xx`. `None` for other objects and broken escapes.
-pub(super) fn parse_unit_path(path: &str) -> Option<String> {
+pub(in crate::host) fn parse_unit_path(path: &str) -> Option<String> {
     let mut name = Vec::new();
     let mut rest = path.strip_prefix(UNITS)?.as_bytes();
     while let Some((&byte, tail)) = rest.split_first() {

@@ -66,10 +66,27 @@ const BEGINNINGS: &[(&str, Reader)] = &[
     ("F2FS-fs (", remounted),
 ];
 
-/// Total, and cheap for lines that mean nothing.
+/// The bytes that one of them begins with: most lines end at their first.
+const FIRST: [bool; 256] = {
+    let mut first = [false; 256];
+    let mut n = 0;
+    while n < BEGINNINGS.len() {
+        first[BEGINNINGS[n].0.as_bytes()[0] as usize] = true;
+        n += 1;
+    }
+    first
+};
+
+/// Of the first line. Total, and cheap for lines that mean nothing.
 pub(super) fn classify(text: &[u8]) -> Option<Said> {
+    text.first().filter(|byte| FIRST.get(usize::from(**byte)) == Some(&true))?;
     let (_, read) = BEGINNINGS.iter().find(|(beginning, _)| text.starts_with(beginning.as_bytes()))?;
-    read(&String::from_utf8_lossy(text))
+    read(&String::from_utf8_lossy(first_line(text)))
+}
+
+/// What follows describes the device.
+pub(super) fn first_line(text: &[u8]) -> &[u8] {
+    text.split(|b| *b == b'\n').next().unwrap_or_default()
 }
 
 fn event(kind: KernelEventKind, subject: impl Into<String>) -> Option<Said> {

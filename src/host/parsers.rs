@@ -31,6 +31,7 @@ const PARSERS: &[(Path, Parse)] = &[
     ("proc/meminfo", |b| meminfo::parse_meminfo(b).is_ok()),
     ("proc/net/dev", |b| netdev::parse_netdev(b).is_ok()),
     ("proc/pressure/cpu", |b| psi::parse_cpu_pressure(b).is_ok()),
+    ("proc/pressure/irq", |b| psi::parse_irq_stalled_us(b).is_ok()),
     ("proc/pressure/io", |b| psi::parse_pressure(b).is_ok()),
     ("proc/stat", |b| stat::parse_stat(b).is_ok()),
     ("proc/sys/fs/file-nr", |b| file_handles::parse_file_nr(b).is_ok()),

@@ -6,10 +6,11 @@
 use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use procfs::FromBufRead;
+use procfs::process::Io;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 
-use super::columns::{lines, number};
 use super::root::{Root, io_error};
 use super::{HeldFile, HeldFiles, Read, ReadError};
 use crate::model::HostPath;
@@ -202,7 +203,9 @@ pub(super) fn parse_stat(bytes: &[u8]) -> Option<Identity> {
 
 /// `write_bytes` without what was truncated before it reached the disk, total.
 pub(super) fn parse_io(bytes: &[u8]) -> Option<u64> {
-    number(lines("io", bytes).ok()?.find_map(|line| line.strip_prefix(b"write_bytes: "))?)
+    // The procfs crate's parser takes the last byte off each name, and panics where that is in the middle of a character.
+    let whole = bytes.is_ascii() && bytes.ends_with(b"\n");
+    whole.then(|| Io::from_buf_read(bytes).ok())?.map(|io| io.write_bytes)
 }
 
 /// The innermost unit in `/proc/PID/cgroup`, or the whole path where no component is one. Total.
@@ -245,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_number_that_is_cut_off_is_none() {
-        let io = b"wchar: 7\nwrite_bytes: 4096\ncancelled_write_bytes: 5\n";
+        let io = b"rchar: 1\nwchar: 7\nsyscr: 1\nsyscw: 1\nread_bytes: 1\nwrite_bytes: 4096\ncancelled_write_bytes: 5\n";
         assert_eq!(parse_io(io), Some(4096));
         assert_eq!(parse_io(b"write_bytes: 40"), None);
         assert_eq!(parse_io(b"wchar: 7\n"), None);

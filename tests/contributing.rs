@@ -45,7 +45,9 @@ impl Copy {
             }
             !named && !line.starts_with("default-run")
         });
-        copy.files.insert("Cargo.toml".into(), kept.collect::<Vec<_>>().join("\n").into_bytes());
+        // A workspace of its own: the folder it is copied to lies in that of the original.
+        let manifest = kept.chain(["[workspace]", ""]).collect::<Vec<_>>().join("\n");
+        copy.files.insert("Cargo.toml".into(), manifest.into_bytes());
         copy
     }
 

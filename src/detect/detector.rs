@@ -73,6 +73,11 @@ impl Detector {
         changes
     }
 
+    /// Another interval between samples, from the next one on.
+    pub fn keep_to(&mut self, interval_s: f64) {
+        self.gap_s = Self::sampling_every(interval_s).gap_s;
+    }
+
     pub fn raised(&self) -> impl Iterator<Item = &Signal> {
         self.tracks.values().filter_map(|t| t.raised.as_ref())
     }

@@ -59,23 +59,25 @@ impl History {
         }
         let now_s = sample.at.uptime_s;
         self.newest_s = now_s;
-        if let Observed::Value { value: filesystems, .. } = &sample.filesystems {
+        if let Observed::Value { value: filesystems, age_s } = &sample.filesystems {
             // What is not mounted any more is forgotten: mounted again, it starts a new life.
             self.filesystems.retain(|(path, device), _| filesystems.iter().any(|f| f.mount.path == *path && f.mount.device == *device));
             for fs in filesystems {
                 let key = (fs.mount.path.clone(), fs.mount.device);
                 if self.filesystems.len() < Self::MAX_FILESYSTEMS || self.filesystems.contains_key(&key) {
-                    self.filesystems.entry(key).or_default().push(fs, now_s);
+                    self.filesystems.entry(key).or_default().push(fs, now_s - age_s);
                 }
             }
         }
-        if let Observed::Value { value: disks, .. } = &sample.disks {
+        if let Observed::Value { value: disks, age_s } = &sample.disks {
+            // As of when it was read: a counter that was taken over from the sample before has not moved, and says nothing new.
+            let read_s = now_s - age_s;
             self.disks.retain(|name, _| disks.iter().any(|d| d.name == *name));
             for disk in disks {
-                let newer = (now_s, disk.busy_ms);
+                let newer = (read_s, disk.busy_ms);
                 let room = self.disks.len() < Self::MAX_DISKS;
                 match self.disks.get_mut(&disk.name) {
-                    Some(known) if now_s - known.newer.0 >= Self::MIN_BUSY_SPAN_S => {
+                    Some(known) if read_s - known.newer.0 >= Self::MIN_BUSY_SPAN_S => {
                         *known = DiskHistory { older: Some(known.newer), newer };
                     }
                     Some(_) => {}
@@ -303,6 +305,18 @@ mod tests {
         let busy = filled(|_| 0).busy("vdb").unwrap();
         assert!((busy.0 - 50.0).abs() < 0.5, "{busy}");
         assert_eq!(filled(|_| 0).busy("vda"), None);
+    }
+
+    #[test]
+    fn a_counter_that_was_not_read_anew_leaves_a_disk_as_busy_as_it_was() {
+        let mut history = filled(|_| 0);
+        let before = history.busy("vdb");
+        let mut swept = sample(1000.0 + 5.0 * 359.0 + 2.0, 0, 60 * GIB);
+        swept.disks = sample(1000.0 + 5.0 * 359.0, 0, 0).disks;
+        let Observed::Value { age_s, .. } = &mut swept.disks else { unreachable!() };
+        *age_s = 2.0;
+        history.push(&swept);
+        assert_eq!(history.busy("vdb"), before);
     }
 
     #[test]

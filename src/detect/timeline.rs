@@ -31,8 +31,8 @@ pub struct Timeline {
     coarse: Ring,
     #[serde(default)]
     fullness: Fullness,
-    /// Ticks of all CPUs at the newest moment: busy, waiting for io, all.
-    cpu: Option<[u64; 3]>,
+    /// How many CPUs there were at the newest moment, and their ticks: busy, waiting for io, all.
+    cpu: Option<(usize, [u64; 3])>,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -157,7 +157,10 @@ impl Timeline {
             let idle = c.idle.saturating_add(c.iowait);
             [busy.saturating_add(working), iowait.saturating_add(c.iowait), all.saturating_add(working).saturating_add(idle)]
         });
-        let Some(before) = self.cpu.replace(now) else { return (None, None) };
+        // A CPU that comes back brings all its past with it.
+        let Some((_, before)) = self.cpu.replace((stat.cpus.len(), now)).filter(|(cpus, _)| *cpus == stat.cpus.len()) else {
+            return (None, None);
+        };
         let passed = now[2].checked_sub(before[2]).filter(|all| *all > 0);
         let share = |which: usize| Some((100.0 * now[which].checked_sub(before[which])? as f64 / passed? as f64) as f32);
         (share(0), share(1))

@@ -359,6 +359,7 @@ impl Driver {
             Ok(()) => {
                 *self.shared.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(loaded.config.clone());
                 self.watches = watches(&loaded.config);
+                self.detector.keep_to(loaded.config.sample_interval.0);
                 *lock(&self.shared.refused_config) = None;
                 self.shared.look_again();
                 tracing::info!("configuration reloaded");

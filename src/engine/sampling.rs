@@ -118,9 +118,12 @@ pub(super) fn start(shared: &Arc<Shared>, root: &Path, places: Places, on_scrape
 /// Waits for the next sample, and says what it is to ask.
 fn pause(wake: &Wake, alarm: &Alarm, begun: Instant, pause_s: f64, swept: &mut Instant, on_scrape: OnScrape) -> Want {
     let until = begun + Duration::from_secs_f64(pause_s.clamp(0.05, 86_400.0));
+    // Something happened that is worth a sweep, too soon after the last one.
+    let mut owed = alarm.happened.swap(false, Ordering::Relaxed);
     loop {
         // By the clock as well, a scrape more or less, unless scrapes are all there is.
         let left = match on_scrape {
+            OnScrape::Nothing if owed => (*swept + BETWEEN_SWEEPS).min(until).saturating_duration_since(Instant::now()),
             OnScrape::Nothing => until.saturating_duration_since(Instant::now()),
             OnScrape::Host | OnScrape::Processes => Duration::from_secs(3600),
         };
@@ -132,11 +135,14 @@ fn pause(wake: &Wake, alarm: &Alarm, begun: Instant, pause_s: f64, swept: &mut I
             OnScrape::Host | OnScrape::Processes => continue,
         }
         let happened = woken.pressure || alarm.happened.swap(false, Ordering::Relaxed);
-        if happened && swept.elapsed() >= BETWEEN_SWEEPS {
+        owed |= happened;
+        if owed && swept.elapsed() >= BETWEEN_SWEEPS {
             *swept = Instant::now();
             return Want::Sweep;
         }
         if until.saturating_duration_since(Instant::now()).is_zero() {
+            // It is owed beyond this sample.
+            alarm.happened.store(owed, Ordering::Relaxed);
             return Want::Due;
         }
         if happened {
@@ -193,6 +199,20 @@ impl Hearing {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_happens_soon_after_a_sweep_gets_its_own_when_it_may() {
+        let dir = tempfile::tempdir().unwrap();
+        let wake = Wake::new(dir.path()).unwrap();
+        let alarm = Alarm { waker: wake.waker(), happened: AtomicBool::new(false) };
+        let wait = |swept: &mut Instant, pause_s| pause(&wake, &alarm, Instant::now(), pause_s, swept, OnScrape::Nothing);
+        let mut swept = Instant::now();
+        alarm.raise();
+        assert_eq!(wait(&mut swept, 0.1), Want::Due, "too soon");
+        swept -= BETWEEN_SWEEPS - Duration::from_millis(500);
+        assert_eq!(wait(&mut swept, 600.0), Want::Sweep);
+        assert_eq!(wait(&mut swept, 0.1), Want::Due, "one is enough");
+    }
 
     #[test]
     fn a_storm_is_counted_and_not_written_down() {

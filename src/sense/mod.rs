@@ -13,4 +13,4 @@ mod slow;
 mod source;
 
 pub use listening::{Happened, Listen, Listening};
-pub use sampler::{Sampler, Want};
+pub use sampler::{LONGEST_PAUSE_S, Sampler, Want};

@@ -19,7 +19,7 @@ const TOP: usize = 20;
 const PRESSED_PERCENT: f64 = 5.0;
 const PRESSED_S: f64 = 1.0;
 /// Samples never come more rarely than this for the budget's sake: `detect` takes 15 s without a reading for a broken window.
-const LONGEST_PAUSE_S: f64 = 10.0;
+pub const LONGEST_PAUSE_S: f64 = 10.0;
 /// Entries of the journal that are kept.
 const RECENT: usize = 32;
 /// Less than this is not told as hanging: it may be under way.
@@ -180,8 +180,9 @@ impl Sampler {
             disks: disks.unwrap_or_else(|| of(before.as_deref(), |b| b.disks.clone())),
             io_pressure: io_pressure.unwrap_or_else(|| of(before.as_deref(), |b| b.io_pressure.clone())),
             node_disk_pressure: self.slow.node(now_s),
-            readings: self.aged_readings(now_s),
+            readings: self.readings.clone(),
         };
+        self.grow_old(&mut sample, now_s);
         self.take_over_trials(&mut sample, now_s);
         self.settle(now_s);
         let sample = Arc::new(sample);
@@ -208,18 +209,30 @@ impl Sampler {
         }
     }
 
-    /// What was not asked this time is as old as it is.
-    fn aged_readings(&self, now_s: f64) -> Readings {
-        let mut readings = self.readings.clone();
+    /// What was not asked this time is as old as it is: whoever takes a counter of before for one of now finds a disk idle that is not.
+    fn grow_old(&self, sample: &mut Sample, now_s: f64) {
         let age = |source| self.tracks.get(&source).and_then(|t: &Track| t.age_s(now_s));
-        grow_old(&mut readings.interfaces, age(Source::Interfaces));
-        grow_old(&mut readings.conntrack, age(Source::Conntrack));
-        grow_old(&mut readings.clock, age(Source::Clock));
-        grow_old(&mut readings.identity, age(Source::Identity));
-        grow_old(&mut readings.processes, age(Source::Processes));
-        grow_old(&mut readings.cgroups, age(Source::Cgroups));
-        grow_old(&mut readings.units, age(Source::Units));
-        readings
+        let r = &mut sample.readings;
+        grow_old(&mut sample.filesystems, age(Source::Filesystems));
+        grow_old(&mut sample.disks, age(Source::Disks));
+        grow_old(&mut sample.io_pressure, age(Source::Pressure));
+        grow_old(&mut r.cpu, age(Source::Cpu));
+        grow_old(&mut r.load, age(Source::Load));
+        grow_old(&mut r.memory, age(Source::Memory));
+        grow_old(&mut r.vmstat, age(Source::Vmstat));
+        grow_old(&mut r.cpu_pressure, age(Source::Pressure));
+        grow_old(&mut r.memory_pressure, age(Source::Pressure));
+        grow_old(&mut r.network, age(Source::Network));
+        grow_old(&mut r.interfaces, age(Source::Interfaces));
+        grow_old(&mut r.file_handles, age(Source::FileHandles));
+        grow_old(&mut r.conntrack, age(Source::Conntrack));
+        grow_old(&mut r.clock, age(Source::Clock));
+        grow_old(&mut r.identity, age(Source::Identity));
+        grow_old(&mut r.processes, age(Source::Processes));
+        grow_old(&mut r.cgroups, age(Source::Cgroups));
+        grow_old(&mut r.units, age(Source::Units));
+        grow_old(&mut r.kernel_log, age(Source::KernelLog));
+        grow_old(&mut r.journal, age(Source::Journal));
     }
 
     fn take_over_trials(&self, sample: &mut Sample, now_s: f64) {
@@ -341,6 +354,23 @@ fn not_asked<T>() -> Observed<T> {
 mod tests {
     use super::*;
     use crate::host::LiveHost;
+
+    #[test]
+    fn a_sweep_between_two_samples_makes_nothing_young_that_it_did_not_read() {
+        let host = Arc::new(LiveHost::new(std::path::Path::new("/"), None, None).unwrap());
+        let mut sampler = Sampler::new(host, 600.0);
+        let first = sampler.sample(Want::Everything);
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        let swept = sampler.sample(Want::Sweep);
+        let age = |observed: &Observed<Vec<crate::model::DiskIo>>| match observed {
+            Observed::Value { age_s, .. } => *age_s,
+            Observed::Unavailable { why } => panic!("{why}"),
+        };
+        let between = swept.at.uptime_s - first.at.uptime_s;
+        assert!(age(&first.disks) == 0.0 && age(&swept.disks) >= between - 1e-6, "{} after {between}", age(&swept.disks));
+        assert!(matches!(swept.readings.cpu, Observed::Value { age_s, .. } if age_s > 0.0));
+        assert!(matches!(swept.readings.processes, Observed::Value { age_s, .. } if age_s == 0.0), "that is what it is for");
+    }
 
     #[test]
     fn the_budget_stretches_sweeps_and_leaves_detection_its_samples() {

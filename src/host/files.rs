@@ -31,7 +31,8 @@ impl HostFiles {
             loadavg: HotFile::one_record("/proc/loadavg"),
             meminfo: HotFile::one_record("/proc/meminfo"),
             vmstat: HotFile::short_lines("/proc/vmstat"),
-            diskstats: HotFile::short_lines("/proc/diskstats"),
+            // A disk and all its partitions are one record, which may be longer than a page.
+            diskstats: HotFile::new("/proc/diskstats"),
             // `/proc/net` is whose process looks: through another root the host's own is that of its first process.
             netdev: HotFile::short_lines(if root.is_elsewhere() { "/proc/1/net/dev" } else { "/proc/net/dev" }),
             file_nr: HotFile::one_record("/proc/sys/fs/file-nr"),

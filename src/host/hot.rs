@@ -69,7 +69,7 @@ impl HotFile {
         Self { ends: Ends::InOneRead, ..Self::new(path) }
     }
 
-    /// A table of `/proc` none of whose lines is longer than 512 bytes.
+    /// A table of `/proc` that the kernel makes line by line, none of which is longer than 512 bytes.
     pub(super) fn short_lines(path: impl Into<Cow<'static, str>>) -> Self {
         Self { ends: Ends::BeforeAPage, ..Self::new(path) }
     }
@@ -211,6 +211,15 @@ mod tests {
             assert!(hot.state.lock().unwrap().sequential);
         }
         drop(keeper);
+    }
+
+    #[test]
+    fn a_disk_with_many_partitions_hides_none_after_it() {
+        // One record a disk, partitions and all: the first page ends long before it is full.
+        let records: Vec<Vec<u8>> = (0..6).map(|disk| vec![b'a' + disk; 1500]).collect();
+        let (mut buffer, mut calls) = (Vec::new(), 0);
+        let length = fill(&mut buffer, Ends::WithNothing, kernel(&records, &mut calls)).unwrap();
+        assert_eq!(buffer[..length], records.concat());
     }
 
     /// What a kernel does that hands out `page` bytes of whole records a call, and what it costs in calls.

@@ -1,11 +1,14 @@
 //! What is mounted where: `/proc/PID/mountinfo`.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
+
 use super::columns::{damaged, lines};
-use super::root::{Root, device_of};
+use super::root::Root;
 use super::{HotFile, Read, ReadError};
 use crate::model::{FsKind, HostPath, Mount};
 
@@ -195,11 +198,23 @@ fn as_seen_now(root: &Root, mut mounts: Vec<Mount>) -> Vec<Mount> {
     }
     // btrfs shows another device number in its files than in the table, one for each subvolume.
     for mount in mounts.iter_mut().filter(|m| m.fs_type == "btrfs") {
-        if let Ok(device) = device_of(&root.join(&mount.path), &mount.path) {
+        if let Some(device) = btrfs_device(&root.join(&mount.path)) {
             mount.device = device;
         }
     }
     mounts
+}
+
+/// `None` where something else than a btrfs is found: hidden by a later mount, or not visible from here.
+fn btrfs_device(here: &Path) -> Option<u64> {
+    const BTRFS: u64 = 0x9123_683e;
+    let fd = rustix::fs::openat(CWD, here, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    if rustix::fs::fstatfs(&fd).ok()?.f_type as u64 != BTRFS {
+        return None;
+    }
+    let stat =
+        rustix::fs::statx(&fd, c"", AtFlags::EMPTY_PATH | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC, StatxFlags::empty()).ok()?;
+    Some(rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor))
 }
 
 fn same_namespace(root: &Root) -> bool {

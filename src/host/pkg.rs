@@ -12,8 +12,10 @@ const LOCKS: &[(&str, &str)] = &[
     ("apt", "/var/cache/apt/archives/lock"),
     ("rpm", "/var/lib/rpm/.rpm.lock"),
     ("rpm", "/usr/lib/sysimage/rpm/.rpm.lock"),
-    ("pacman", "/var/lib/pacman/db.lck"),
 ];
+
+/// Files that are there while their owner works, and locked by nobody. One that is left over keeps their owner from working as well.
+const PRESENT: &[(&str, &str)] = &[("pacman", "/var/lib/pacman/db.lck")];
 
 /// Files that hold the pid of whoever works. They may be left over, so the pid must be alive.
 const PID_FILES: &[(&str, &str)] = &[("zypper", "/run/zypp.pid"), ("yum", "/run/yum.pid"), ("dnf", "/var/lib/dnf/rpmdb_lock.pid")];
@@ -42,6 +44,11 @@ pub(super) fn read_at_work(root: &Root) -> Read<Option<String>> {
         let same = |l: &&Lock| l.ino == stat.st_ino && (major == 0 || (l.major, l.minor) == (major, minor));
         if let Some(lock) = locks.iter().find(same) {
             return Ok(Some(format!("{name} (pid {})", lock.pid)));
+        }
+    }
+    for (name, path) in PRESENT {
+        if if_there(root.open_flags(&HostPath::from(*path), rustix::fs::OFlags::PATH))?.is_some() {
+            return Ok(Some(format!("{name} ({path} is there)")));
         }
     }
     for (name, path) in PID_FILES {

@@ -88,7 +88,8 @@ impl Usages {
             Some(place) if place.path == mount.path => Arc::clone(place),
             _ => {
                 let place = Arc::new(Place {
-                    key: format!("mount {}", mount.path).into(),
+                    // Of the device as well: what was mounted here before may still hang when another one is.
+                    key: format!("mount {:#x} {}", mount.device, mount.path).into(),
                     path: mount.path.clone(),
                     here: root.join(&mount.path),
                     device: mount.device,

@@ -123,6 +123,7 @@ pub struct Exposition {
 #[derive(Debug)]
 pub struct Family<'a> {
     to: &'a mut Exposition,
+    most: usize,
     name: &'a str,
     kind: Kind,
     help: &'a str,
@@ -156,7 +157,7 @@ impl Exposition {
 
     pub fn family<'a>(&'a mut self, name: &'a str, kind: Kind, help: &'a str) -> Family<'a> {
         self.seen.clear();
-        Family { to: self, name, kind, help, series: 0, bare: false }
+        Family { most: self.most, to: self, name, kind, help, series: 0, bare: false }
     }
 
     /// A family of one series without labels.
@@ -186,6 +187,12 @@ impl Exposition {
 }
 
 impl Family<'_> {
+    /// Its own cap: for families that the hardware bounds, or that have many series for one thing.
+    #[must_use]
+    pub fn holding(self, most: usize) -> Self {
+        Self { most, ..self }
+    }
+
     /// One series with labels.
     pub fn series(&mut self, labels: &Labels, value: impl Into<Number>) {
         if labels.0.is_empty() {
@@ -223,7 +230,7 @@ impl Family<'_> {
     }
 
     fn has_room(&mut self) -> bool {
-        let room = self.series < self.to.most;
+        let room = self.series < self.most;
         self.to.dropped.over_the_cap += u64::from(!room);
         room
     }
@@ -320,6 +327,11 @@ mod tests {
         }
         assert_eq!(to.dropped().over_the_cap, 6);
         assert_eq!(text(&to).lines().filter(|l| !l.starts_with('#')).count(), 4);
+        let mut family = to.family("c", Kind::Gauge, "H.").holding(4);
+        for n in 0..5 {
+            family.series(&Labels::new(&[("n", &n.to_string())]), n);
+        }
+        assert_eq!(to.dropped().over_the_cap, 7);
     }
 
     #[test]

@@ -8,6 +8,9 @@ const TICK_DIGITS: usize = 2;
 /// The kernel's idle and iowait go back a little now and then; by more than three seconds only a CPU that was taken out and put in again.
 const DIP_TICKS: u64 = 300;
 
+/// As many as the kernel can be built for. Shares of all CPUs are wrong where some are missing.
+const MOST_CPUS: usize = 8192;
+
 /// The newest times of each CPU, small steps back left out: to a reader of counters one would be a restart.
 #[derive(Debug, Default)]
 pub(super) struct Steady(Vec<CpuTimes>);
@@ -46,7 +49,8 @@ fn steady(new: &CpuTimes, old: &CpuTimes) -> CpuTimes {
 pub(super) fn write(to: &mut Exposition, stat: &CpuStat, before: &mut Steady) {
     let cpus = before.follow(&stat.cpus);
     let mut labels = Labels::default();
-    let mut family = to.family("node_cpu_seconds_total", Kind::Counter, "Time of each CPU by what it was spent on.");
+    let help = "Time of each CPU by what it was spent on.";
+    let mut family = to.family("node_cpu_seconds_total", Kind::Counter, help).holding(MOST_CPUS * 8);
     for times in cpus {
         let mut number = itoa::Buffer::new();
         let cpu = number.format(times.cpu);
@@ -64,7 +68,7 @@ pub(super) fn write(to: &mut Exposition, stat: &CpuStat, before: &mut Steady) {
         }
     }
     let help = "Time of each CPU spent in guests; user and nice hold it too.";
-    let mut family = to.family("node_cpu_guest_seconds_total", Kind::Counter, help);
+    let mut family = to.family("node_cpu_guest_seconds_total", Kind::Counter, help).holding(MOST_CPUS * 2);
     for times in cpus {
         let mut number = itoa::Buffer::new();
         let cpu = number.format(times.cpu);
@@ -97,6 +101,16 @@ mod tests {
         before.follow(&[times(0, 1000, 10), times(1, 1000, 10)]);
         assert_eq!(before.follow(&[times(1, 999, 12), times(0, 600, 11)]), [times(1, 1000, 12), times(0, 600, 11)]);
         assert_eq!(before.follow(&[times(1, 1001, 12)]), [times(1, 1001, 12)]);
+    }
+
+    #[test]
+    fn the_largest_hosts_have_all_their_cpus() {
+        let mut to = Exposition::default();
+        let stat = CpuStat { cpus: (0..768).map(|cpu| CpuTimes { cpu, ..CpuTimes::default() }).collect(), ..CpuStat::default() };
+        write(&mut to, &stat, &mut Steady::default());
+        let text = String::from_utf8_lossy(to.written());
+        assert_eq!(text.matches("\nnode_cpu_seconds_total{").count(), 768 * 8);
+        assert_eq!(to.dropped().over_the_cap, 0);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Units, as systemd has them.
 
-use crate::metrics::exposition::{Exposition, Kind, Labels, Number};
+use crate::metrics::exposition::{Exposition, Kind, Labels, MOST_SERIES, Number};
 use crate::model::{UnitState, Units};
 
 /// In node_exporter's order.
@@ -33,9 +33,12 @@ const COLUMNS: &[Column] = &[
 ];
 
 pub(super) fn write(to: &mut Exposition, units: &Units) {
-    let shown = || units.units.iter().filter(|u| !LEFT_OUT.iter().any(|kind| u.name.ends_with(kind)));
+    let shown = |failed| units.units.iter().filter(move |u| is_failed(u) == failed && !LEFT_OUT.iter().any(|kind| u.name.ends_with(kind)));
+    // If some have no room, it is not those that have failed.
+    let shown = || shown(true).chain(shown(false));
     let mut labels = Labels::default();
-    let mut family = to.family("node_systemd_unit_state", Kind::Gauge, "1 for the state that a unit is in.");
+    let help = "1 for the state that a unit is in.";
+    let mut family = to.family("node_systemd_unit_state", Kind::Gauge, help).holding(MOST_SERIES * STATES.len());
     for unit in shown() {
         for state in STATES {
             family.series(labels.set(&[("name", &unit.name), ("state", state), ("type", &unit.kind)]), state_of(unit) == state);
@@ -79,6 +82,10 @@ fn number_of(version: &str) -> Option<f64> {
     }
     let fraction = text.get(whole..)?.strip_prefix('.').map(digits).filter(|n| *n > 0).map_or(0, |n| n + 1);
     text.get(..whole + fraction)?.parse().ok()
+}
+
+fn is_failed(unit: &UnitState) -> bool {
+    unit.active == "failed"
 }
 
 /// A reload and a refresh are moments of an active unit.

@@ -75,15 +75,8 @@ fn handshake(agent: &Agent, ca: &str, shows: Option<&str>, most: SslVersion) -> 
 
 fn scraped(agent: &Agent, ca: &str, shows: Option<&str>) -> Result<String, String> {
     let mut stream = handshake(agent, ca, shows, SslVersion::TLS1_3)?;
-    // In TLS 1.3 a server refuses a client's certificate after the client is done: the first read tells.
-    let mut byte = [0];
-    stream.get_ref().set_read_timeout(Some(Duration::from_millis(300))).expect("a limit");
-    match stream.ssl_read(&mut byte) {
-        Err(e) if e.code() == openssl::ssl::ErrorCode::WANT_READ => {}
-        other => return Err(format!("{other:?}")),
-    }
-    stream.get_ref().set_read_timeout(Some(Duration::from_secs(30))).expect("a limit");
-    let (head, body) = exchange(&mut stream, "/metrics", "");
+    // In TLS 1.3 a server refuses a client's certificate after the client is done: the answer tells.
+    let (head, body) = exchange(&mut stream, "/metrics", "")?;
     assert!(head.contains(" 200 "), "{head}");
     Ok(String::from_utf8(body).expect("text"))
 }
@@ -186,6 +179,28 @@ fn only_users_of_the_file_are_let_in_and_headers_go_with_every_answer() {
     std::fs::write(agent.dir.path().join("web.yml"), web("new")).expect("web.yml");
     assert_eq!(status("/metrics", &basic("prometheus", "a:b")), "401", "the old password");
     assert_eq!(status("/metrics", &basic("prometheus", "new")), "200");
+    // Emptied, as by somebody who writes it anew, or whose disk is full.
+    for lost in ["", "http_server_config:\n  headers:\n    X-Frame-Options: deny\n"] {
+        std::fs::write(agent.dir.path().join("web.yml"), lost).expect("web.yml");
+        assert_eq!(status("/metrics", ""), "401", "a file without users lets nobody in who was kept out before");
+    }
+    std::fs::write(agent.dir.path().join("web.yml"), web("newest")).expect("web.yml");
+    assert_eq!(status("/metrics", &basic("prometheus", "newest")), "200");
+}
+
+#[test]
+fn a_certificate_that_comes_after_the_file_that_names_it_is_taken_up() {
+    let (agent, ca) = with_tls("");
+    let old = serial(&agent);
+    let path = agent.dir.path().join("web.yml");
+    std::fs::write(&path, TLS.replace("server.", "later.")).expect("web.yml");
+    assert_eq!(serial(&agent), old, "it is not there yet");
+    std::fs::write(&path, "").expect("web.yml");
+    assert_eq!(serial(&agent), old, "an empty file does not end TLS");
+    std::fs::write(&path, TLS.replace("server.", "later.")).expect("web.yml");
+    assert_eq!(serial(&agent), old);
+    put(agent.dir.path(), "later", &signed(77, Some(&ca)));
+    assert_eq!(serial(&agent), "77");
 }
 
 /// What the agent says when it does not start.
@@ -214,7 +229,8 @@ fn what_cannot_be_honoured_keeps_it_from_starting() {
         (format!("{TLS}  cipher_suites: [TLS_AES_512_GCM_SHA1]\n"), "OpenSSL here has no TLS_AES_512_GCM_SHA1"),
         (TLS.replace("server.pem", "gone.pem"), "gone.pem"),
         (TLS.replace("server.key", "ca.key"), "key values mismatch"),
-        ("http_server_config:\n  headers:\n    'a b': c\n".into(), "headers: a b"),
+        ("http_server_config:\n  headers:\n    Content-Length: 1\n".into(), "headers: Content-Length is none of"),
+        ("http_server_config:\n  headers:\n    X-Frame-Options: \"a\\nb\"\n".into(), "headers: X-Frame-Options cannot be sent"),
         ("http_server_config:\n  http2: true\n".into(), "HTTP/1.1"),
     ] {
         let said = refused(&web);

@@ -31,16 +31,20 @@ pub fn wait(what: &str, mut there: impl FnMut() -> bool) {
 /// Status line and headers, and the body, of one answer on a connection that ends with it.
 pub fn ask(port: u16, path: &str, headers: &str) -> (String, Vec<u8>) {
     let mut socket = TcpStream::connect(("127.0.0.1", port)).expect("connected");
-    exchange(&mut socket, path, headers)
+    socket.set_read_timeout(Some(Duration::from_secs(60))).expect("a limit");
+    exchange(&mut socket, path, headers).expect("an answer")
 }
 
-pub fn exchange(socket: &mut (impl Read + Write), path: &str, headers: &str) -> (String, Vec<u8>) {
-    write!(socket, "GET {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n{headers}\r\n").expect("asked");
+/// # Errors
+/// When what came has no complete head.
+pub fn exchange(socket: &mut (impl Read + Write), path: &str, headers: &str) -> Result<(String, Vec<u8>), String> {
+    write!(socket, "GET {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n{headers}\r\n").map_err(|e| e.to_string())?;
     let mut answer = Vec::new();
     // A peer that ends TLS without saying so has still said all that it announced.
-    drop(socket.read_to_end(&mut answer));
-    let end = answer.windows(4).position(|w| w == b"\r\n\r\n").unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&answer)));
-    (String::from_utf8_lossy(&answer[..end]).to_lowercase(), answer[end + 4..].to_vec())
+    let ended = socket.read_to_end(&mut answer);
+    let end = answer.windows(4).position(|w| w == b"\r\n\r\n");
+    let end = end.ok_or_else(|| format!("{ended:?} after {:?}", String::from_utf8_lossy(&answer)))?;
+    Ok((String::from_utf8_lossy(&answer[..end]).to_lowercase(), answer[end + 4..].to_vec()))
 }
 
 /// The agent, on a port of its own, with a state folder that goes away with it.

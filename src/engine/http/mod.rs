@@ -23,6 +23,7 @@ pub(super) use web::Web;
 
 use super::shared::{Shared, lock};
 use crate::metrics::Encoding;
+use crate::sense::LONGEST_PAUSE_S;
 
 pub(super) fn router(shared: Arc<Shared>, web: Option<Arc<Web>>) -> Router {
     let router = Router::new()
@@ -51,11 +52,11 @@ async fn scrape(State(shared): State<Arc<Shared>>, asked: HeaderMap) -> Response
     response
 }
 
-/// Ready: a sample was taken within the last three intervals, and the record can be written.
+/// Ready: a sample was taken within the last three intervals, as long as they may become, and the record can be written.
 async fn ready(State(shared): State<Arc<Shared>>) -> (StatusCode, String) {
     let now = shared.host.now();
     let age = lock(&shared.seen).sample.as_ref().and_then(|s| now.steady_since(&s.at));
-    let limit = shared.config().sample_interval.0 * 3.0;
+    let limit = 3.0 * shared.config().sample_interval.0.max(LONGEST_PAUSE_S);
     let mut why = Vec::new();
     match age {
         Some(age) if age <= limit => {}

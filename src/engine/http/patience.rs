@@ -105,7 +105,7 @@ mod tests {
     fn a_pause_between_two_answers_costs_nothing() {
         run(async {
             let (ours, mut theirs) = duplex(16);
-            let mut ours = Patient::new(ours, Duration::from_millis(300));
+            let mut ours = Patient::new(ours, Duration::from_secs(3));
             let reader = tokio::spawn(async move {
                 let mut all = vec![0; 80];
                 theirs.read_exact(&mut all).await.expect("all of it");
@@ -114,7 +114,7 @@ mod tests {
                 // 40 bytes through 16: each has to wait a moment.
                 ours.write_all(&[1; 40]).await.expect("written");
                 ours.flush().await.expect("flushed");
-                sleep(Duration::from_millis(400)).await;
+                sleep(Duration::from_secs(4)).await;
             }
             reader.await.expect("reader");
         });

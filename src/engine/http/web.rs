@@ -18,6 +18,9 @@ use super::tls;
 use super::users::Users;
 use crate::config::{self, PasswordHash};
 
+/// What may be set; others are part of how an answer is sent.
+const HEADERS: [&str; 5] =
+    ["Content-Security-Policy", "Strict-Transport-Security", "X-Content-Type-Options", "X-Frame-Options", "X-XSS-Protection"];
 /// Files that do not answer must not hold up a scrape: what was read before still holds.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -32,7 +35,7 @@ pub(in crate::engine) struct Web {
 /// What holds for one connection or request.
 #[derive(Clone)]
 pub(super) struct Current {
-    files: Vec<(PathBuf, Option<Stamp>)>,
+    files: Files,
     pub(super) tls: Option<SslAcceptor>,
     headers: HeaderMap,
     users: BTreeMap<String, PasswordHash>,
@@ -45,23 +48,40 @@ fn stamp(path: &Path) -> Option<Stamp> {
     std::fs::metadata(path).ok().map(|m| (m.ino(), m.mtime(), m.mtime_nsec(), m.size()))
 }
 
+/// The files that decide, as they were before they were read: what changes in between is seen the next time.
+type Files = Vec<(PathBuf, Option<Stamp>)>;
+
 impl Current {
-    fn read(path: &Path) -> Result<Self, String> {
-        let mut files = vec![(path.to_owned(), stamp(path))];
+    /// `files` are those that were looked at, also where they cannot be honoured: that may change with any of them.
+    fn read(path: &Path, files: &mut Files) -> Result<Self, String> {
+        files.push((path.to_owned(), stamp(path)));
         let in_file = |e: String| format!("{}: {e}", path.display());
         let web = config::Web::read(path).map_err(in_file)?;
         if let Some(tls) = &web.tls {
             let named = [Some(&tls.cert_file), Some(&tls.key_file), tls.client_ca_file.as_ref()];
-            // Before they are read: what changes in between is seen the next time.
             files.extend(named.into_iter().flatten().map(|f| (f.clone(), stamp(f))));
         }
         let mut headers = HeaderMap::new();
         for (name, value) in &web.headers {
+            if !HEADERS.iter().any(|allowed| allowed.eq_ignore_ascii_case(name)) {
+                return Err(in_file(format!("http_server_config.headers: {name} is none of {}", HEADERS.join(", "))));
+            }
             let refused = || in_file(format!("http_server_config.headers: {name} cannot be sent"));
             headers.insert(HeaderName::try_from(name).map_err(|_| refused())?, HeaderValue::try_from(value).map_err(|_| refused())?);
         }
         let tls = web.tls.as_ref().map(tls::acceptor).transpose().map_err(in_file)?;
-        Ok(Self { files, tls, headers, users: web.users })
+        Ok(Self { files: files.clone(), tls, headers, users: web.users })
+    }
+
+    /// What was locked stays locked while the agent runs: a file that is empty for a moment, or for want of room, must not open it to everybody.
+    fn instead_of(self, known: &Self) -> Result<Self, String> {
+        let lost = match (known.tls.is_some() && self.tls.is_none(), !known.users.is_empty() && self.users.is_empty()) {
+            (true, true) => "tls_server_config and basic_auth_users are",
+            (true, false) => "tls_server_config is",
+            (false, true) => "basic_auth_users is",
+            (false, false) => return Ok(self),
+        };
+        Err(format!("{lost} not in it any more; restart the agent if that is meant"))
     }
 
     fn is_stale(&self) -> bool {
@@ -73,7 +93,7 @@ impl Web {
     /// # Errors
     /// What cannot be honoured, with the file and the key.
     pub(in crate::engine) fn open(path: &Path) -> Result<Self, String> {
-        let current = RwLock::new(Arc::new(Current::read(path)?));
+        let current = RwLock::new(Arc::new(Current::read(path, &mut Files::new())?));
         Ok(Self { path: path.to_owned(), current, looking: Mutex::new(()), users: Users::default() })
     }
 
@@ -95,7 +115,10 @@ impl Web {
         if !known.is_stale() {
             return;
         }
-        let new = match Current::read(&self.path) {
+        let mut files = Files::new();
+        let read = Current::read(&self.path, &mut files)
+            .and_then(|new| new.instead_of(&known).map_err(|e| format!("{}: {e}", self.path.display())));
+        let new = match read {
             Ok(new) => {
                 tracing::info!("{} or a file that it names has changed, and was read again", self.path.display());
                 new
@@ -103,7 +126,6 @@ impl Web {
             Err(why) => {
                 tracing::error!("what was read before stays in force: {why}");
                 // Told once, until something changes again.
-                let files = known.files.iter().map(|(path, _)| (path.clone(), stamp(path))).collect();
                 Current { files, ..(*known).clone() }
             }
         };

@@ -104,7 +104,7 @@ async fn newest(State(shared): State<Arc<Shared>>) -> Answer<Top> {
 }
 
 async fn incidents(State(shared): State<Arc<Shared>>) -> Answer<Vec<crate::model::IncidentSummary>> {
-    blocking(move || lock(&shared.store).summaries(1000).map_err(|e| Problem { error: e.to_string(), hint: None })).await
+    blocking(move || views::record(&shared)?.summaries(1000).map_err(|e| Problem { error: e.to_string(), hint: None })).await
 }
 
 async fn incident(State(shared): State<Arc<Shared>>, UrlPath(id): UrlPath<String>) -> Answer<Incident> {
@@ -125,7 +125,7 @@ async fn pause(State(shared): State<Arc<Shared>>, ConnectInfo(peer): ConnectInfo
         let now = shared.host.now();
         ask.by = if ask.by.is_empty() { who } else { format!("{who}: {}", ask.by) };
         ask.since = Some(now.clone());
-        lock(&shared.store).set_pause(&ask, &now).map_err(|e| Problem { error: e.to_string(), hint: None })?;
+        views::record(&shared)?.set_pause(&ask, &now).map_err(|e| Problem { error: e.to_string(), hint: None })?;
         Ok(views::status(&shared))
     })
     .await
@@ -135,7 +135,7 @@ async fn resume(State(shared): State<Arc<Shared>>, ConnectInfo(peer): ConnectInf
     may_change(&peer, "resume")?;
     blocking(move || {
         let now = shared.host.now();
-        lock(&shared.store).clear_pause(ask.runbook.as_ref(), &now).map_err(|e| Problem { error: e.to_string(), hint: None })?;
+        views::record(&shared)?.clear_pause(ask.runbook.as_ref(), &now).map_err(|e| Problem { error: e.to_string(), hint: None })?;
         shared.look_again();
         Ok(views::status(&shared))
     })

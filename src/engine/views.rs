@@ -1,16 +1,24 @@
 //! Answers for byteportctl, put together from what the driver holds. Blocking: called off the event loop.
 
+use std::sync::MutexGuard;
+
 use super::shared::{Shared, lock};
 use crate::act::client::UndoResult;
 use crate::config::Agent;
 use crate::guard::{self, Asked, Circumstances};
 use crate::model::{Body, EffectState, IncidentId, Observed, Refusal, RefusalReason, Subject, Undo};
+use crate::record::Store;
 use crate::runbooks::{self, Depth, FocusedAsk};
 use crate::wire::actuator::Hello;
 use crate::wire::local::{Incident, PlanAnswer, PlanAsk, Problem, Status, UndoAnswer};
 
 fn problem(error: impl Into<String>, hint: Option<&str>) -> Problem {
     Problem { error: error.into(), hint: hint.map(str::to_owned) }
+}
+
+/// The record, or why nobody who asks gets it now.
+pub(super) fn record(shared: &Shared) -> Result<MutexGuard<'_, Store>, Problem> {
+    shared.read_record().map_err(|why| problem(why, Some("byteportctl top shows what the host does meanwhile")))
 }
 
 pub(super) fn status(shared: &Shared) -> Status {
@@ -75,7 +83,7 @@ pub(super) fn why_observe(config: &Agent, actuator: &Observed<Hello>) -> Option<
 }
 
 pub(super) fn incident(shared: &Shared, name: &str) -> Result<Incident, Problem> {
-    let store = lock(&shared.store);
+    let store = record(shared)?;
     let hint = Some("byteportctl incidents lists them");
     let id = store.resolve(name).map_err(|e| problem(e.to_string(), hint))?;
     let entries = store.entries(&id).map_err(|e| problem(e.to_string(), None))?;
@@ -100,8 +108,8 @@ pub(super) fn plan(shared: &Shared, ask: &PlanAsk) -> Result<PlanAnswer, Problem
     let (diagnosis, plan) = (entry.decide)(&evidence, &params, &now).map_err(|e| problem(e.to_string(), None))?;
     let incident = IncidentId::new(&entry.id, now.wall, 0);
     let policy = shared.policy(&entry.id);
+    let past = record(shared)?.past_acts();
     let holds = shared.holds(&entry.id, None);
-    let past = lock(&shared.store).past_acts();
     let refusals = plan
         .steps
         .iter()

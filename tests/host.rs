@@ -100,6 +100,24 @@ fn a_mount_that_hangs_costs_one_thread_and_delays_nobody() {
 }
 
 #[test]
+fn what_is_mounted_where_something_hangs_is_asked_all_the_same() {
+    if !inside("what_is_mounted_where_something_hangs_is_asked_all_the_same", &[]) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let _fuse = HangFuse::mount(dir.path());
+    let at = HostPath::from(dir.path());
+    let mut sampler = Sampler::new(Arc::new(host()), 5.0);
+    assert!(sampler.sample(Want::Host).filesystem(&at).unwrap().stuck_for_s.is_some());
+    // As people do who want to go on: the call that hangs goes on hanging.
+    nix::mount::umount2(dir.path(), nix::mount::MntFlags::MNT_DETACH).unwrap();
+    let _instead = Mounted::tmpfs(dir.path());
+    let sample = sampler.sample(Want::Host);
+    let found = sample.filesystem(&at).unwrap();
+    assert!(found.stuck_for_s.is_none() && found.usage.value().is_some(), "{found:?}");
+}
+
+#[test]
 fn a_daemon_that_dies_is_an_error_and_no_longer_stuck() {
     if !inside("a_daemon_that_dies_is_an_error_and_no_longer_stuck", &[]) {
         return;

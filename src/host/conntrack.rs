@@ -20,8 +20,15 @@ impl ConntrackFiles {
     }
 
     /// # Errors
-    /// `NotHere` where nothing is tracked.
+    /// `NotHere` where nothing is tracked, and where this process has a network of its own: whoever reads these files reads its own.
     pub(super) fn read(&self, root: &Root) -> Read<Conntrack> {
+        if root.is_elsewhere()
+            && let (Ok(own), Ok(hosts)) = (root.read_link("/proc/self/ns/net"), root.read_link("/proc/1/ns/net"))
+            && own != hosts
+        {
+            let why = "the agent has a network of its own, and the host's can only be read from within it (hostNetwork: true)".to_owned();
+            return Err(ReadError::NotHere { what: "connection tracking".to_owned(), why });
+        }
         let Some(entries) = if_there(self.count.read(root, |bytes| parse_count(COUNT, bytes)))? else {
             let why = format!("the module nf_conntrack is not loaded ({COUNT} is not there)");
             return Err(ReadError::NotHere { what: "connection tracking".to_owned(), why });

@@ -2,10 +2,10 @@
 PROFILE ?= release
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench package
+.PHONY: help run test test-vm check bench package
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## a healed incident, live, on a scratch filesystem of its own (root; ONCE=1 ends by itself)
 	packaging/setup.sh build run
@@ -15,6 +15,10 @@ test: ## everything: unit, property, fuzz (a short while), real-kernel, real-sys
 	packaging/setup.sh build run package test
 	RUST_TEST_THREADS=6 cargo test --locked
 	fuzz/run 20
+
+test-vm: ## scenarios in a virtual machine, with a kernel of its own: real faults, decoys, a score (root; ONLY="NAME …")
+	packaging/setup.sh build package vm
+	cargo test --locked --test vm -- $(ONLY)
 
 check: ## format, lints, documentation, licences, unused dependencies
 	packaging/setup.sh build ci

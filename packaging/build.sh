@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Builds the programs once and packs them twice: target/packages/*.deb and *.rpm.
-#   PROFILE=release|dev packaging/build.sh
+#   PROFILE=release|dev packaging/build.sh [deb] [rpm]
 # dev is for tests: the programs that are there already, packed quickly instead of tightly.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 profile=${PROFILE:-release}
+kinds=" ${*:-deb rpm} "
 folder=$profile deb=() rpm=()
 if [ "$profile" = dev ]; then
     folder=debug deb=(--fast) rpm=(--payload-compress none)
@@ -20,6 +21,6 @@ for program in byteport-agent byteport-actuator byteportctl; do
 done
 cp -r "$target/assets/man" "$target/assets/completions" target/packed/
 
-cargo deb --quiet --locked --no-build --no-strip "${deb[@]}" --output target/packages/
-cargo generate-rpm --auto-req builtin "${rpm[@]}" --output target/packages/
+[[ $kinds != *" deb "* ]] || cargo deb --quiet --locked --no-build --no-strip "${deb[@]}" --output target/packages/
+[[ $kinds != *" rpm "* ]] || cargo generate-rpm --auto-req builtin "${rpm[@]}" --output target/packages/
 ls -l target/packages

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Installs what the named sets of packages.txt and tools.txt list, and nothing that is there already.
-#   packaging/setup.sh build run test package ci bench
+#   packaging/setup.sh build run test vm package ci bench
 # Installs only as root on a Debian-like system; elsewhere it prints the one line to type and ends with 1.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 sets=("$@")
-[ ${#sets[@]} -gt 0 ] || { echo "usage: $0 build|run|test|package|ci|bench …" >&2; exit 64; }
+[ ${#sets[@]} -gt 0 ] || { echo "usage: $0 build|run|test|vm|package|ci|bench …" >&2; exit 64; }
 
 wanted() { # wanted FILE COLUMN: that column of the lines of our sets, each once
     awk -v sets=" ${sets[*]} " -v col="$2" '!/^#/ && NF && index(sets, " " $1 " ") && $col != "-" && !seen[$col]++ { print $col }' "$1"
@@ -21,7 +21,10 @@ apt_install() {
         trap "rm -f '$guard'" EXIT
     fi
     apt-get update -q
-    DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"
+    # Nothing is taken away to make room for it, except where the whole machine is thrown away afterwards.
+    local keep=(--no-remove)
+    [ "${CI:-}" != true ] || keep=()
+    DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${keep[@]}" "$@"
     # A second caller must find the guard gone even when the shell lives on.
     case $(trap -p EXIT) in *"$guard"*) rm -f "$guard"; trap - EXIT ;; esac
 }

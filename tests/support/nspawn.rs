@@ -203,7 +203,7 @@ impl Drop for Running {
 }
 
 /// The machine's own sources of Debian packages, as apt knows them: one-line entries.
-fn debian_sources() -> String {
+pub fn debian_sources() -> String {
     let ask = || {
         super::output(Command::new("apt-get").args([
             "indextargets",
@@ -224,6 +224,13 @@ fn debian_sources() -> String {
 fn bootstrap(root: &Path, sources: &str) {
     let unfinished = root.with_extension("unfinished");
     drop(fs::remove_dir_all(&unfinished));
+    mmdebstrap(&unfinished, PACKAGES, CUSTOMISE, sources);
+    fs::write(unfinished.join("etc/systemd/system/harness.service"), UNIT).expect("unit");
+    fs::rename(&unfinished, root).expect("rename");
+}
+
+/// A small root with these packages besides the essential ones; the script customises it and is given its path.
+pub fn mmdebstrap(root: &Path, packages: &str, customise: &str, sources: &str) {
     let list = tempfile::NamedTempFile::new().expect("temp file");
     fs::write(&list, sources).expect("sources");
     // The suite decides which packages are essential; the first source is the release itself.
@@ -237,15 +244,14 @@ fn bootstrap(root: &Path, sources: &str) {
                 "--aptopt=APT::Install-Recommends \"false\"",
             ])
             .args(["--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/locale/*"])
-            .arg(format!("--include={PACKAGES}"))
-            .arg(format!("--customize-hook={CUSTOMISE}"))
-            .args([suite.as_ref(), unfinished.as_os_str(), list.path().as_os_str()]),
+            .arg(format!("--include={packages}"))
+            .arg(format!("--customize-hook={customise}"))
+            .args([suite.as_ref(), root.as_os_str(), list.path().as_os_str()]),
     );
-    fs::write(unfinished.join("etc/systemd/system/harness.service"), UNIT).expect("unit");
-    fs::rename(&unfinished, root).expect("rename");
 }
 
-fn lock(root: &Path) -> File {
+/// Held until it is dropped: one process at a time makes or boots what lies at this path.
+pub fn lock(root: &Path) -> File {
     let path = root.with_extension("lock");
     let file = File::options().create(true).append(true).open(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     file.lock().unwrap_or_else(|e| panic!("{}: {e}", path.display()));

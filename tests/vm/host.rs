@@ -1,0 +1,251 @@
+//! A host in a virtual machine, with the package installed: what scenarios do to it, and what its agent has on record.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+
+use crate::exec::{Guest, Ran};
+use crate::machine::{Machine, remove_disks};
+use crate::snapshot::Snapshot;
+
+/// Any one command. Generous: translated, on a machine that has other work.
+const COMMAND: Duration = Duration::from_secs(120);
+/// From a fault to the end of its incident: gather, act, verify, and half a minute until the second look.
+pub const EPISODE: Duration = Duration::from_secs(240);
+const BOOT: Duration = Duration::from_secs(300);
+
+/// Known to every script. `site DISK`: ext4 on it, mounted at /srv/data with a service's folders. `fill FILE PERCENT`: a file of that name, so large that `df` prints that for its filesystem.
+const WORDS: &str = r#"
+site() { mkfs.ext4 -q -m 0 "$1" && mkdir -p /srv/data && mount "$1" /srv/data && mkdir /srv/data/{log,tmp,data}; }
+fill() {
+    local used avail
+    read -r used avail < <(df -B1 --output=used,avail "$(dirname "$1")" | tail -1)
+    fallocate -l $(((used + avail) * $2 / 100 - used)) "$1"
+}
+usage() { df --output=pcent "$1" | tail -1 | tr -dc 0-9; }
+until_true() { # until_true SECONDS COMMAND…
+    local end=$((SECONDS + $1))
+    shift
+    until "$@"; do
+        [ $SECONDS -lt $end ] || { echo "not within its time: $*" >&2; return 1; }
+        sleep 0.2
+    done
+}
+"#;
+
+pub struct Host<'a> {
+    snapshot: &'a Snapshot,
+    payload: &'a Path,
+    /// What is kept of a scenario that fails.
+    dir: PathBuf,
+    /// `None` without power.
+    running: Option<(Machine, Guest)>,
+}
+
+/// One incident, from the agent's own record.
+#[derive(Debug)]
+pub struct Incident {
+    pub outcome: String,
+    pub class: String,
+    /// Each entry: its kind, its body, and the boot clock when it was written.
+    pub entries: Vec<(String, Value, f64)>,
+    pub chain_is_whole: bool,
+}
+
+impl<'a> Host<'a> {
+    /// Restored; a month ago, so that what a scenario puts there first is old.
+    pub fn restored(snapshot: &'a Snapshot, payload: &'a Path, dir: &Path) -> Host<'a> {
+        let machine = snapshot.restore(payload, dir).unwrap_or_else(|why| panic!("not restored: {why}"));
+        let guest = machine.guest(Duration::from_secs(60)).unwrap_or_else(|why| panic!("not restored: {why}"));
+        let mut host = Host { snapshot, payload, dir: dir.to_owned(), running: Some((machine, guest)) };
+        host.set_clock_back(30);
+        host
+    }
+
+    /// Runs a script that may fail.
+    pub fn tried(&mut self, script: &str, limit: Duration) -> Result<Ran, String> {
+        let (_, guest) = self.running.as_mut().ok_or("the machine has no power")?;
+        guest.run(&format!("{WORDS}{script}"), limit)
+    }
+
+    /// What a script said.
+    ///
+    /// # Panics
+    /// When it fails, or has no end in time.
+    pub fn sh(&mut self, script: &str) -> String {
+        self.sh_within(COMMAND, script)
+    }
+
+    pub fn sh_within(&mut self, limit: Duration, script: &str) -> String {
+        let ran = self.tried(script, limit).unwrap_or_else(|why| panic!("{why}"));
+        assert_eq!(ran.code, 0, "{script}\n{}", ran.said);
+        ran.said
+    }
+
+    fn set_clock_back(&mut self, days: u64) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+        self.sh(&format!("date -s @{} >/dev/null", now - days * 86_400));
+    }
+
+    /// It is today, the package is installed, and both programs run with these lines at the ends of their settings.
+    pub fn installed(&mut self, agent: &str, actuator: &str) {
+        self.set_clock_back(0);
+        self.sh(&format!(
+            "mkdir /run/payload && tar -C /run/payload -xf /dev/disk/by-id/virtio-payload
+             DEBIAN_FRONTEND=noninteractive dpkg -i /run/payload/byteport.deb && rm /run/payload/byteport.deb
+             mkdir -p /etc/byteport/agent.toml.d /etc/byteport/actuator.toml.d
+             printf '%s' '{agent}' >/etc/byteport/agent.toml.d/50-test.toml
+             printf '%s' '{actuator}' >/etc/byteport/actuator.toml.d/50-test.toml
+             byteportctl check /etc/byteport/agent.toml && byteportctl check /etc/byteport/actuator.toml &&
+             systemctl enable --now byteport-actuator && systemctl restart byteport-agent"
+        ));
+        self.sees("curl -sf -m 10 http://127.0.0.1:9634/readyz");
+    }
+
+    /// Opted in for these mounts, with folders of logs and of temporary files below each; `extra` goes to both limits.
+    pub fn installed_with_consent(&mut self, mounts: &[&str], extra: &str) {
+        let all = |below: &str| format!("{:?}", mounts.iter().map(|m| format!("{m}{below}")).collect::<Vec<_>>());
+        let limits = format!("mounts = {}\nlog_roots = {}\ntmp_roots = {}\n{extra}\n", all(""), all("/log"), all("/tmp"));
+        self.installed(
+            &format!("mode = \"act\"\nallow = [\"disk\"]\nsample_interval = \"1s\"\n[disk.limits]\n{limits}"),
+            &format!("allow = [\"disk\"]\n[disk]\n{limits}"),
+        );
+        for mount in mounts {
+            self.sees(&format!("byteportctl status --json | grep -q '\"{mount}\"'"));
+        }
+    }
+
+    /// # Panics
+    /// When this command does not come to succeed in time.
+    pub fn sees(&mut self, command: &str) {
+        self.sh_within(COMMAND, &format!("holds() {{ {command}; }} >/dev/null 2>&1\nuntil_true 90 holds"));
+    }
+
+    /// Seconds on the guest's boot clock.
+    pub fn uptime(&mut self) -> f64 {
+        self.sh("cut -d ' ' -f 1 /proc/uptime").trim().parse().expect("a number")
+    }
+
+    /// All incidents, oldest first.
+    pub fn incidents(&mut self) -> Vec<Value> {
+        let said = self.sh("byteportctl incidents --json");
+        let mut list: Vec<Value> = serde_json::from_str(&said).unwrap_or_else(|e| panic!("{e}: {said}"));
+        list.reverse();
+        list
+    }
+
+    /// The incident after the first `known` ones, once it is closed.
+    pub fn closed(&mut self, known: usize) -> Incident {
+        let end = Instant::now() + EPISODE;
+        loop {
+            let found = self.incidents().get(known).filter(|i| i["closed"].is_object()).cloned();
+            if let Some(summary) = found {
+                return self.incident(&summary);
+            }
+            assert!(Instant::now() < end, "no closed incident within {EPISODE:?}");
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    }
+
+    pub fn incident(&mut self, summary: &Value) -> Incident {
+        let id = summary["id"].as_str().expect("id");
+        let said = self.sh(&format!("curl -sf -m 30 --unix-socket /run/byteport/agent.sock http://agent/v1/incidents/{id}"));
+        let whole: Value = serde_json::from_str(&said).unwrap_or_else(|e| panic!("{e} in {} bytes of {id}", said.len()));
+        let entry = |e: &Value| {
+            let (kind, body) = e["body"].as_object().and_then(|b| b.iter().next()).expect("one kind");
+            (kind.clone(), body.clone(), e["at"]["uptime_s"].as_f64().expect("a time"))
+        };
+        // A person gets the same story.
+        let shown = self.sh(&format!("byteportctl incidents show {id} --json"));
+        let shown: Value = serde_json::from_str(&shown).unwrap_or_else(|e| panic!("{e}: {shown}"));
+        assert_eq!(shown["outcome"], summary["outcome"], "{shown}");
+        Incident {
+            outcome: summary["outcome"].as_str().unwrap_or("open").to_owned(),
+            class: summary["class"].as_str().unwrap_or("none").to_owned(),
+            entries: whole["entries"].as_array().expect("entries").iter().map(entry).collect(),
+            chain_is_whole: whole["chain"].get("value").is_some(),
+        }
+    }
+
+    /// The power is cut and comes back.
+    pub fn cut_power(&mut self) {
+        self.running.take().expect("it has power").0.end();
+        let machine = self.snapshot.boot_again(self.payload, &self.dir).unwrap_or_else(|why| panic!("after the cut: {why}"));
+        let guest = machine.guest(BOOT).unwrap_or_else(|why| panic!("after the cut: {why}"));
+        self.running = Some((machine, guest));
+        self.sees("byteportctl incidents");
+    }
+
+    /// Whatever can still be told about a host that did not do as it should.
+    pub fn tell(&mut self) {
+        for (name, script) in [
+            ("journal", "journalctl --no-pager -o short-monotonic | grep -v ' qemu-ga' | tail -3000"),
+            ("status.json", "byteportctl status --json"),
+            ("incidents.json", "byteportctl incidents --json"),
+            (
+                "incidents.txt",
+                "for id in $(byteportctl incidents --json | grep -o '\"id\": *\"[^\"]*\"' | cut -d '\"' -f 4); do
+                     byteportctl incidents show $id; byteportctl explain $id; done",
+            ),
+            ("host", "df -h; mount; dmesg | tail -100; systemctl --failed --no-pager; ps auxf"),
+        ] {
+            let said = self.tried(script, Duration::from_secs(60)).map_or_else(|why| why, |ran| ran.said);
+            drop(fs::write(self.dir.join(name), said));
+        }
+    }
+
+    pub fn end(self) {
+        if let Some((machine, _)) = self.running {
+            machine.end();
+        }
+        remove_disks(&self.dir);
+    }
+}
+
+impl Incident {
+    pub fn all(&self, kind: &str) -> Vec<&Value> {
+        self.entries.iter().filter(|(k, ..)| k == kind).map(|(_, body, _)| body).collect()
+    }
+
+    pub fn kinds(&self) -> Vec<&str> {
+        self.entries.iter().map(|(kind, ..)| kind.as_str()).collect()
+    }
+
+    /// Reasons of all refusals.
+    pub fn refusals(&self) -> Vec<&str> {
+        self.all("refused").iter().filter_map(|b| b["refusal"]["reason"].as_str()).collect()
+    }
+
+    pub fn signals(&self) -> Vec<&str> {
+        self.all("opened").iter().flat_map(|b| b["signals"].as_array()).flatten().filter_map(|s| s["kind"].as_str()).collect()
+    }
+
+    /// The boot clock at the last entry of this kind.
+    pub fn last(&self, kind: &str) -> f64 {
+        let found = self.entries.iter().rev().find(|(k, ..)| k == kind);
+        found.unwrap_or_else(|| panic!("no {kind} in {:?}", self.kinds())).2
+    }
+
+    /// Every intent once, each with what came of it, one end, and the record whole.
+    pub fn is_in_order(&self) {
+        let intents: Vec<&str> = self.all("intent").iter().filter_map(|b| b["intent"].as_str()).collect();
+        let mut once = intents.clone();
+        once.sort_unstable();
+        once.dedup();
+        assert_eq!(once.len(), intents.len(), "an intent was made twice: {intents:?}");
+        for intent in intents {
+            let told = self.entries.iter().any(|(k, b, _)| (k == "effect" || k == "effect_unknown") && b["intent"] == intent);
+            assert!(told, "nothing came of {intent}: {:?}", self.kinds());
+        }
+        assert_eq!(self.all("closed").len(), 1, "{:?}", self.kinds());
+        assert!(self.chain_is_whole, "the record's chain is broken");
+    }
+
+    /// # Panics
+    /// When anything was done or begun.
+    pub fn nothing_was_done(&self) {
+        assert!(self.all("intent").is_empty() && self.all("effect").is_empty(), "{:?}", self.kinds());
+    }
+}

@@ -1,0 +1,50 @@
+//! What became of the scenarios, as a table.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// What a scenario came to, when it came to the right thing. Seconds are on the guest's boot clock.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Passed {
+    /// From the fault to the verdict that it is resolved.
+    Healed(f64),
+    /// From the fault until a person was told.
+    Escalated(f64),
+    /// A healthy host on which nothing was done.
+    LeftAlone,
+    /// Something broke in the middle of an act: nothing was repeated, the record is whole.
+    Kept,
+}
+
+#[derive(Debug)]
+pub struct Line {
+    pub name: &'static str,
+    pub took: Duration,
+    pub came: Result<Passed, String>,
+}
+
+pub fn table(lines: &[Line]) -> String {
+    let mut text = format!("\n{:<44} {:<24} {:>10} {:>8}\n", "scenario", "came to", "after", "wall");
+    for line in lines {
+        let (came, after) = match &line.came {
+            Ok(Passed::Healed(after)) => ("healed and verified", Some(after)),
+            Ok(Passed::Escalated(after)) => ("escalated", Some(after)),
+            Ok(Passed::LeftAlone) => ("left alone", None),
+            Ok(Passed::Kept) => ("kept its record", None),
+            Err(_) => ("FAILED", None),
+        };
+        let after = after.map_or(String::new(), |s| format!("{s:.1} s"));
+        let _ = writeln!(text, "{:<44} {came:<24} {after:>10} {:>6.0} s", line.name, line.took.as_secs_f64());
+    }
+    let count = |wanted: fn(&Passed) -> bool| lines.iter().filter(|l| l.came.as_ref().is_ok_and(wanted)).count();
+    let _ = writeln!(
+        text,
+        "\n{} healed and verified, {} escalated rightly, {} decoys left alone, {} broken in the middle and kept, {} failed",
+        count(|p| matches!(p, Passed::Healed(_))),
+        count(|p| matches!(p, Passed::Escalated(_))),
+        count(|p| matches!(p, Passed::LeftAlone)),
+        count(|p| matches!(p, Passed::Kept)),
+        lines.iter().filter(|l| l.came.is_err()).count(),
+    );
+    text
+}

@@ -225,8 +225,9 @@ impl Parking {
             let mut entered = Entered { parking: self, key: ask.key, answered: false };
             let value = (ask.call)();
             entered.answered = true;
-            drop(entered);
             state = lock(&batch.state);
+            // Under the caller's eyes: it never sees a call that has left and whose answer is not there.
+            drop(entered);
             state.moved = Instant::now();
             // A caller that has left does not need the answer.
             if let Some(slot) = state.answers.get_mut(index) {
@@ -383,6 +384,24 @@ mod tests {
             }
         });
         assert!(parking.lot().calls.is_empty());
+    }
+
+    /// The caller looks around while the answer is on its way: a call that has left the lot without its answer being there was never
+    /// asked, as far as the caller can tell.
+    #[test]
+    fn an_answer_that_comes_while_the_caller_looks_around_is_not_missed() {
+        let parking = Arc::new(Parking::default());
+        std::thread::scope(|scope| {
+            for caller in 0..100 {
+                let parking = &parking;
+                scope.spawn(move || {
+                    for round in 0..10 {
+                        let call = move || std::thread::sleep(PATIENCE - Duration::from_micros(100 * ((caller + round) % 5)));
+                        assert_eq!(parking.ask(Ask::new(format!("{caller}"), call), Duration::from_secs(60)), Ok(()));
+                    }
+                });
+            }
+        });
     }
 
     #[test]

@@ -24,6 +24,7 @@ check: ## format, lints, documentation, licences, unused dependencies
 	packaging/setup.sh build ci
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --test vm -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items
 	cargo deny --log-level error check bans licenses sources
 	@if cargo deny --log-level off fetch db; then cargo deny --log-level error check advisories; \

@@ -39,7 +39,12 @@ pub fn with_consent(host: &mut Host<'_>) -> Passed {
 
 pub fn without_consent(host: &mut Host<'_>) -> Passed {
     host.sh(OLD_ARCHIVES);
-    host.installed_with_consent(&[], "");
+    // The programs may act and know where logs lie; this filesystem has not been named.
+    let roots = "log_roots = [\"/srv/data/log\"]\n";
+    host.installed(
+        &format!("mode = \"act\"\nallow = [\"disk\"]\nsample_interval = \"1s\"\n[disk.limits]\n{roots}"),
+        &format!("allow = [\"disk\"]\n[disk]\n{roots}"),
+    );
     host.sees("byteportctl status --json | grep -q '\"/srv/data\"'");
     let fault = host.uptime();
     host.sh(FAULT);

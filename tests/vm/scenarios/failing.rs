@@ -1,5 +1,7 @@
 //! Disks that fail and disks that are slow. A person is told; nothing is done, although everything was allowed.
 
+use std::time::Duration;
+
 use crate::host::{Host, Incident};
 use crate::score::Passed;
 
@@ -40,17 +42,21 @@ pub fn failing_disk(host: &mut Host<'_>) -> Passed {
     passed
 }
 
-/// Slow in the mapper, where the agent does not look: the disk below is idle. Whoever asks is answered while everything that touches
-/// the filesystem waits.
+/// Slow in the mapper: the filesystem waits, the disk below is idle, and the agent looks at the lowest disk only. So it is not found. Whoever
+/// asks is answered all the same. When this fails because an incident is there, the agent has learnt it: then ask for `io_bound` here.
 pub fn slow_disk(host: &mut Host<'_>) -> Passed {
     host.sh("disk=$(readlink -f /dev/disk/by-id/virtio-scratch0); size=$(blockdev --getsz $disk)
          dmsetup create slow --table \"0 $size linear $disk 0\" && site /dev/mapper/slow
          dmsetup suspend slow && dmsetup load slow --table \"0 $size delay $disk 0 0 $disk 0 2000\" && dmsetup resume slow");
     host.installed_with_consent(&["/srv/data"], "");
     host.sh("systemd-run -q --unit=app bash -c 'while :; do dd if=/dev/zero of=/srv/data/data/new bs=64k count=4 oflag=direct conv=notrunc; done'");
-    host.sh("for n in 1 2 3 4 5 6 7 8; do sleep 5; curl -sf -m 20 -o /dev/null http://127.0.0.1:9634/metrics || exit 1; done
-         byteportctl status --json >/dev/null; [ $? -lt 2 ] && grep -q 'some avg10=[1-9]' /proc/pressure/io");
+    // Longer than finding it would take: half a minute until the pressure is there, a minute of holding. It is there at the end.
+    host.sh_within(
+        Duration::from_secs(400),
+        "for n in $(seq 30); do sleep 5; curl -sf -m 20 -o /dev/null http://127.0.0.1:9634/metrics || exit 1; done
+         byteportctl status --json >/dev/null; [ $? -lt 2 ] && awk '/^some/ { split($3, a, \"=\"); exit !(a[2] > 40) }' /proc/pressure/io",
+    );
     let incidents = host.incidents();
-    incidents.iter().for_each(|summary| host.incident(summary).nothing_was_done());
-    Passed::LeftAlone
+    assert!(incidents.is_empty(), "{incidents:#?}");
+    Passed::NotFound
 }

@@ -1,9 +1,11 @@
 //! Connections that the kernel tracks, of the network namespace that this process is in: a full table drops packets.
 
+use rustix::fs::OFlags;
+
 use super::columns::{lines, not_understood, number};
 use super::root::{Root, if_there};
 use super::{HotFile, Read, ReadError};
-use crate::model::Conntrack;
+use crate::model::{Conntrack, HostPath};
 
 const COUNT: &str = "/proc/sys/net/netfilter/nf_conntrack_count";
 const MAX: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
@@ -23,7 +25,7 @@ impl ConntrackFiles {
     /// `NotHere` where nothing is tracked, and where this process has a network of its own: whoever reads these files reads its own.
     pub(super) fn read(&self, root: &Root) -> Read<Conntrack> {
         if root.is_elsewhere()
-            && let (Ok(own), Ok(hosts)) = (root.read_link("/proc/self/ns/net"), root.read_link("/proc/1/ns/net"))
+            && let (Some(own), Some(hosts)) = (network(root, "self"), network(root, "1"))
             && own != hosts
         {
             let why = "the agent has a network of its own, and the host's can only be read from within it (hostNetwork: true)".to_owned();
@@ -35,6 +37,12 @@ impl ConntrackFiles {
         };
         Ok(Conntrack { entries, limit: self.max.read(root, |bytes| parse_count(MAX, bytes))? })
     }
+}
+
+/// By what the network that a process is in is told from others: each has files of its own. (Its namespace's link is not for everybody to read.)
+fn network(root: &Root, process: &str) -> Option<u64> {
+    let file = root.open_flags(&HostPath::from(format!("/proc/{process}/net/dev").as_str()), OFlags::PATH).ok()?;
+    Some(rustix::fs::fstat(&file).ok()?.st_ino)
 }
 
 /// One number and nothing else. Total.

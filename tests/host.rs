@@ -247,6 +247,26 @@ fn a_btrfs_filesystem_is_one_device_for_mounts_files_and_candidates() {
 }
 
 #[test]
+fn what_lies_over_a_btrfs_is_not_taken_for_it() {
+    if !inside("what_lies_over_a_btrfs_is_not_taken_for_it", &[]) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path().join("at");
+    fs::create_dir(&at).unwrap();
+    let Some(mut disk) = LoopDisk::btrfs(256 << 20) else { return };
+    disk.mount(&at);
+    let _over = Mounted::tmpfs(dir.path());
+    fs::create_dir(&at).unwrap();
+    let host = host();
+    let mount = mount_at(&host, &at);
+    assert_eq!(mount.fs_type, "btrfs");
+    assert_ne!(mount.device, at.metadata().unwrap().dev());
+    let usage = host.fs_usage(&mount);
+    assert!(matches!(usage, Err(ReadError::NotHere { .. })), "{usage:?}");
+}
+
+#[test]
 fn an_ext4_filesystem_is_read_as_df_reads_it() {
     if !inside("an_ext4_filesystem_is_read_as_df_reads_it", &[]) {
         return;

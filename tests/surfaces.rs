@@ -78,6 +78,19 @@ fn network_devices_are_those_of_sysfs() {
 }
 
 #[test]
+fn no_disk_is_missing_however_many_partitions_those_before_it_have() {
+    // A disk and all its partitions are one record to the kernel, and two such records do not fit a page.
+    let (Some(one), Some(other)) = (LoopDisk::partitioned(40), LoopDisk::partitioned(40)) else { return };
+    let known: Vec<String> = host().disk_io().unwrap().into_iter().map(|d| d.name.to_string()).collect();
+    for disk in [&one, &other] {
+        let name = disk.device.file_name().unwrap().to_str().unwrap();
+        for wanted in [name.to_owned(), format!("{name}p1"), format!("{name}p40")] {
+            assert!(known.contains(&wanted), "{wanted} is not among {known:?}");
+        }
+    }
+}
+
+#[test]
 fn through_another_root_the_network_is_the_hosts_and_not_ours() {
     if !inside("through_another_root_the_network_is_the_hosts_and_not_ours", &["--net"]) {
         return;
@@ -86,6 +99,9 @@ fn through_another_root_the_network_is_the_hosts_and_not_ours() {
     let through = LiveHost::new(Path::new("/proc/self/root"), None, None).unwrap();
     let of_the_first = fs::read_to_string("/proc/1/net/dev").unwrap();
     assert_eq!(devices(&through).len(), of_the_first.lines().count() - 2, "{of_the_first}");
+    // Whose connections are tracked is decided by who reads.
+    let why = through.conntrack().unwrap_err().to_string();
+    assert!(why.contains("a network of its own"), "{why}");
 }
 
 #[test]

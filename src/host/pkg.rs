@@ -107,6 +107,18 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_lock_file_that_nobody_locks_counts_by_being_there() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("proc")).unwrap();
+        std::fs::create_dir_all(dir.path().join("var/lib/pacman")).unwrap();
+        std::fs::write(dir.path().join("proc/locks"), "").unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        assert_eq!(read_at_work(&root).unwrap(), None);
+        std::fs::write(dir.path().join("var/lib/pacman/db.lck"), "").unwrap();
+        assert_eq!(read_at_work(&root).unwrap().as_deref(), Some("pacman (/var/lib/pacman/db.lck is there)"));
+    }
+
     /// A real lock on a real file, seen in the kernel's own table.
     #[test]
     fn a_lock_that_is_held_is_seen_and_one_that_is_let_go_is_not() {

@@ -60,12 +60,31 @@ impl LoopDisk {
             missing(&format!("{}: packaging/setup.sh test", program[0]));
             return None;
         }
+        let make = |image: &Path| drop(output(Command::new(program[0]).args(&program[1..]).args(mkfs).arg(image)));
+        Some(Self::over(bytes, make))
+    }
+
+    /// Without a filesystem, and with so many partitions, as the kernel counts them.
+    pub fn partitioned(partitions: u32) -> Option<LoopDisk> {
+        if !is_root() || !on_path("addpart") {
+            missing("partitions need root and addpart (util-linux)");
+            return None;
+        }
+        let disk = Self::over(64 << 20, |_| {});
+        for n in 1..=partitions {
+            output(Command::new("addpart").arg(&disk.device).args([n, n * 64, 64].map(|n| n.to_string())));
+        }
+        Some(disk)
+    }
+
+    fn over(bytes: u64, make: impl FnOnce(&Path)) -> LoopDisk {
         let lock = loop_lock();
         let image = tempfile::NamedTempFile::new().expect("temp file").into_temp_path();
         OpenOptions::new().write(true).open(&image).and_then(|f| f.set_len(bytes)).expect("image");
-        output(Command::new(program[0]).args(&program[1..]).args(mkfs).arg(&*image));
-        let device = output(Command::new("losetup").args(["-f", "--show"]).arg(&*image)).trim().into();
-        Some(LoopDisk { device, mounted: None, _image: image, _lock: lock })
+        make(&image);
+        // Partitions may be added only to a disk that is asked for them.
+        let device = output(Command::new("losetup").args(["--partscan", "-f", "--show"]).arg(&*image)).trim().into();
+        LoopDisk { device, mounted: None, _image: image, _lock: lock }
     }
 
     /// Sets access, change and modification time of these files (paths on the filesystem) to `days` ago. The change time cannot be

@@ -23,6 +23,7 @@ pub(super) use web::Web;
 
 use super::shared::{Shared, lock};
 use crate::metrics::Encoding;
+use crate::model::Seconds;
 use crate::sense::LONGEST_PAUSE_S;
 
 pub(super) fn router(shared: Arc<Shared>, web: Option<Arc<Web>>) -> Router {
@@ -52,11 +53,16 @@ async fn scrape(State(shared): State<Arc<Shared>>, asked: HeaderMap) -> Response
     response
 }
 
-/// Ready: a sample was taken within the last three intervals, as long as they may become, and the record can be written.
+/// Seconds after which the newest sample is too old: three intervals, as long as they may become for the budget's sake.
+fn too_old_s(sample_interval: Seconds) -> f64 {
+    3.0 * sample_interval.0.max(LONGEST_PAUSE_S)
+}
+
+/// Ready: the newest sample is not too old, and the record can be written.
 async fn ready(State(shared): State<Arc<Shared>>) -> (StatusCode, String) {
     let now = shared.host.now();
     let age = lock(&shared.seen).sample.as_ref().and_then(|s| now.steady_since(&s.at));
-    let limit = 3.0 * shared.config().sample_interval.0.max(LONGEST_PAUSE_S);
+    let limit = too_old_s(shared.config().sample_interval);
     let mut why = Vec::new();
     match age {
         Some(age) if age <= limit => {}
@@ -70,4 +76,16 @@ async fn ready(State(shared): State<Arc<Shared>>) -> (StatusCode, String) {
         why.push(format!("record: {record}"));
     }
     if why.is_empty() { (StatusCode::OK, "ready\n".into()) } else { (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", why.join("\n"))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sampler_that_is_stretched_as_far_as_may_be_is_ready() {
+        for interval_s in [1.0, 3.0, 5.0, 15.0] {
+            assert!(too_old_s(Seconds(interval_s)) >= 2.0 * LONGEST_PAUSE_S.max(interval_s), "{interval_s}");
+        }
+    }
 }

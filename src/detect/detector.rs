@@ -198,6 +198,11 @@ mod tests {
         let mut slow = Detector::sampling_every(30.0);
         assert!((0..2).all(|i| slow.update(says(WARNING), &at(30.0 * f64::from(i))).is_empty()));
         assert_eq!(slow.update(says(WARNING), &at(60.0)).len(), 1);
+        // An interval that is changed while it runs, and samples that come a little late.
+        let mut slowed = Detector::sampling_every(5.0);
+        slowed.keep_to(15.0);
+        let raised = (0..6).flat_map(|i| slowed.update(says(WARNING), &at(15.1 * f64::from(i)))).count();
+        assert_eq!(raised, 1);
     }
 
     #[test]

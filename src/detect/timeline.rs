@@ -249,6 +249,17 @@ mod tests {
     }
 
     #[test]
+    fn a_cpu_that_comes_back_brings_no_past_with_it() {
+        let mut timeline = Timeline::default();
+        timeline.push(&sample("a", 10.0, 3));
+        let mut more = sample("a", 20.0, 3);
+        let Observed::Value { value: stat, .. } = &mut more.readings.cpu else { unreachable!() };
+        stat.cpus.push(CpuTimes { cpu: 7, user: 1_000_000, ..CpuTimes::default() });
+        timeline.push(&more);
+        assert_eq!(timeline.fine.newest().unwrap().cpu_busy, None);
+    }
+
+    #[test]
     fn it_comes_back_whole_and_another_boot_starts_anew() {
         let mut timeline = Timeline::default();
         for i in 1..400 {

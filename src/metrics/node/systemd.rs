@@ -136,6 +136,22 @@ mod tests {
     }
 
     #[test]
+    fn where_some_have_no_room_it_is_not_those_that_failed() {
+        let unit = |n: usize, active: &str| UnitState { name: format!("{n}.service"), active: active.into(), ..UnitState::default() };
+        let mut units: Vec<UnitState> = (0..MOST_SERIES + 10).map(|n| unit(n, "active")).collect();
+        units.push(unit(9999, "failed"));
+        let mut to = Exposition::default();
+        write(&mut to, &Units { units, ..Units::default() });
+        let text = String::from_utf8_lossy(to.written());
+        assert!(
+            text.contains("node_systemd_unit_state{name=\"9999.service\",state=\"failed\",type=\"\"} 1"),
+            "{}",
+            to.dropped().over_the_cap
+        );
+        assert_eq!(to.dropped().over_the_cap, 11 * STATES.len() as u64);
+    }
+
+    #[test]
     fn a_version_is_its_first_long_number() {
         for (version, number) in [
             ("252.39-1~deb12u1", Some(252.39)),

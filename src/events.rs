@@ -89,10 +89,13 @@ pub fn line(body: &Body) -> Option<Line> {
             outcome: Some(refusal.reason.as_str().into()),
             ..plain(format!("{} refused, {refusal}", kind.as_str()), message_id::REFUSED)
         },
-        Body::Intent { intent, kind, files, bytes, .. } => Line {
+        Body::Intent { intent, kind, files, bytes, on, .. } => Line {
             step: Some(kind.as_str().into()),
             ..plain(
-                format!("step {} begins: {}, {files} objects, {}", intent.short(), kind.as_str(), crate::model::Bytes(*bytes)),
+                match on {
+                    Some(on) => format!("step {} begins: {} on {on}", intent.short(), kind.as_str()),
+                    None => format!("step {} begins: {}, {files} objects, {}", intent.short(), kind.as_str(), crate::model::Bytes(*bytes)),
+                },
                 message_id::STEP_BEGUN,
             )
         },

@@ -58,7 +58,7 @@ fn decide(entry: &Entry, case: &Path) -> String {
         writeln!(out, "  missing  {m}").unwrap();
     }
     let policy = Policy { mode: Mode::Act, runbook_allowed: true, limits: (entry.limits)(&params).unwrap() };
-    let here = Circumstances { policy: &policy, holds: &calm(), past: &[], now: &now };
+    let here = Circumstances { policy: &policy, holds: &calm(), past: &[], targets: &Targets::default(), now: &now };
     let incident = IncidentId::new(&entry.id, now.wall, 1);
     for planned in &plan.steps {
         let about = if planned.expected.estimate { "about " } else { "" };

@@ -16,6 +16,7 @@ static TOY: Entry = Entry {
     schema: 1,
     signals: &[],
     classes: &[],
+    steps: StepKind::ALL.as_slice(),
     page: "",
     resolve: |_| Ok(serde_json::json!({})),
     problems: |_| Ok(Vec::new()),
@@ -118,7 +119,7 @@ fn effect() -> Effect {
 }
 
 fn turn(mode: Mode) -> Event {
-    Event::Turn { policy: Box::new(policy(mode)), holds: Box::new(holds()), past: Vec::new() }
+    Event::Turn { policy: Box::new(policy(mode)), holds: Box::new(holds()), past: Vec::new(), targets: Box::default() }
 }
 
 fn episode() -> Episode {
@@ -181,9 +182,9 @@ impl World {
                     let usage = if self.usage.len() > 1 { self.usage.pop_front().unwrap() } else { self.usage[0] };
                     Some(Event::Gathered(evidence(usage, self.steps, self.confidence)))
                 }
-                Command::AskTurn => {
+                Command::AskTurn(_) => {
                     let (policy, holds) = (Box::new(policy(self.mode)), Box::new(self.holds.clone()));
-                    Some(Event::Turn { policy, holds, past: self.past.clone() })
+                    Some(Event::Turn { policy, holds, past: self.past.clone(), targets: Box::default() })
                 }
                 Command::Act(act) => {
                     self.acts.push(act.intent.0);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::Scene;
 use super::{beneath, holder, images, volume};
 use crate::guard::{self, Asked, Circumstances, Holds, Mode, PastAct, Policy};
-use crate::host::ReadHost;
+use crate::host::{self, ReadHost};
 use crate::host::deadline::{Ask as Call, Parking};
 use crate::host::write_trial::try_write;
 use crate::model::{
@@ -201,7 +201,8 @@ impl Desk {
             step,
             confidence: Confidence::new(asked.confidence),
         };
-        let admitted = guard::admit(what, Circumstances { policy, holds: &holds, past: &past, now: &now })?;
+        let targets = host::targets(self.host.as_ref(), step);
+        let admitted = guard::admit(what, Circumstances { policy, holds: &holds, past: &past, targets: &targets, now: &now })?;
         self.same_subject(&asked.subject)?;
         let (files, bytes) = guard::load(step);
         let act = PastAct {
@@ -213,6 +214,7 @@ impl Desk {
             at: now,
             files,
             bytes,
+            on: step.works_on(),
         };
         self.ledger().begin(&act).map_err(|e| Refusal::new(Why::LedgerUntrusted, e.to_string()))?;
         let spent = guard::spent(&past, &asked.incident).1;
@@ -235,7 +237,12 @@ impl Desk {
     /// The mount table says it, which answers even when the filesystem does not.
     fn same_subject(&self, subject: &Subject) -> Result<(), Refusal> {
         let stale = |why: String| Err(Refusal::new(Why::Stale, why));
-        let Subject::Filesystem { mount, device } = subject else { return stale(format!("{subject} is nothing that can be acted on")) };
+        let (mount, device) = match subject {
+            Subject::Filesystem { mount, device } => (mount, device),
+            // What the step names was looked at already, by guard.
+            Subject::Host | Subject::Unit { .. } | Subject::Process { .. } => return Ok(()),
+            Subject::Disk { .. } => return stale(format!("{subject} is nothing that can be acted on")),
+        };
         match self.host.mounts() {
             Err(e) => stale(format!("the mount table cannot be read: {e}")),
             Ok(mounts) => match mounts.iter().find(|m| &m.path == mount || m.also_at.contains(mount)) {

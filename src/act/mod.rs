@@ -36,6 +36,16 @@ pub fn perform(step: &Admitted<Step>, scene: &Scene<'_>) -> Effect {
         Step::PruneImages { images, min_age_s } => images::prune(images, *min_age_s, scene),
         Step::GrowVolume(grow) => volume::grow(grow, scene),
         Step::RestartHolder(holder) => holder::let_go(holder, scene),
+        Step::PreferVictims(_)
+        | Step::LimitUnit(_)
+        | Step::CalmProcess(_)
+        | Step::SnapshotHeap(_)
+        | Step::RestartUnit(_)
+        | Step::KillProcess { .. } => {
+            let mut tally = Tally::new(scene.now());
+            tally.stop("not built yet");
+            tally.finish(scene.now())
+        }
     }
 }
 
@@ -57,6 +67,9 @@ pub fn undo(kind: StepKind, notes: &[serde_json::Value], scene: &Scene<'_>) -> R
         StepKind::VacuumJournal => never("the archived journal files are gone"),
         StepKind::PruneImages => never("the engine has no network of ours; pull the digests that the incident names"),
         StepKind::GrowVolume => never("filesystems are not shrunk while they are in use"),
-        StepKind::RestartHolder => never("the service runs again already"),
+        StepKind::RestartHolder | StepKind::RestartUnit => never("the service runs again already"),
+        StepKind::HeapSnapshot => never("the snapshot is evidence and stays"),
+        StepKind::KillProcess => never("the process is gone"),
+        StepKind::OomPreference | StepKind::CpuWeight | StepKind::CalmProcess | StepKind::CpuQuota | StepKind::MemoryHigh => never("not built yet"),
     }
 }

@@ -137,8 +137,11 @@ pub struct Plan {
     /// Runbook, as `byteportctl catalog` lists them
     pub runbook: String,
     /// Mount point of the filesystem to look at
-    #[arg(long, value_name = "PATH")]
-    pub mount: OsString,
+    #[arg(long, value_name = "PATH", conflicts_with = "unit")]
+    pub mount: Option<OsString>,
+    /// systemd unit to look at; neither this nor a mount: the host as a whole
+    #[arg(long, value_name = "NAME")]
+    pub unit: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -1,4 +1,4 @@
-//! `plan RUNBOOK --mount PATH`: what would be done now.
+//! `plan RUNBOOK [--mount PATH | --unit NAME]`: what would be done now.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
@@ -15,7 +15,8 @@ use crate::wire::local::{PlanAnswer, PlanAsk};
 const PATIENCE: Duration = Duration::from_secs(180);
 
 pub fn run(args: &args::Plan, ctx: &mut Ctx<'_>) -> Result<Done> {
-    let ask = PlanAsk { runbook: RunbookId(args.runbook.clone().into()), mount: HostPath::from_bytes(args.mount.as_bytes()) };
+    let mount = args.mount.as_ref().map(|path| HostPath::from_bytes(path.as_bytes()));
+    let ask = PlanAsk { runbook: RunbookId(args.runbook.clone().into()), mount, unit: args.unit.clone() };
     let client = ctx.client();
     let answer: PlanAnswer = ctx.progress("looking at the host", || client.post("/v1/plan", &ask, PATIENCE))?;
     if ctx.json {

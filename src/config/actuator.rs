@@ -50,6 +50,7 @@ pub(super) fn build(sources: &[layers::Source], env: &dyn Fn(&str) -> Option<Str
     for entry in runbooks::ALL {
         match merged.section(entry, findings::read::<Limits>) {
             Ok(limits) => {
+                let limits = entry.allowed(limits);
                 policies.insert(entry.id.clone(), Policy { mode, runbook_allowed: allow.contains(&entry.id), limits });
             }
             Err(problem) => problems.push(problem),

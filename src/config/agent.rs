@@ -80,6 +80,7 @@ pub(super) fn build(sources: &[layers::Source], env: &dyn Fn(&str) -> Option<Str
                 }
                 match (entry.limits)(&resolved) {
                     Ok(limits) => {
+                        let limits = entry.allowed(limits);
                         policies.insert(entry.id.clone(), Policy { mode, runbook_allowed: allow.contains(&entry.id), limits });
                     }
                     Err(e) => problems.push(merged.problem(&entry.id.0, &e.to_string())),

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
+use super::consumers::{Consumers, Past};
 use super::growth::{Growth, Reading};
+use super::rates::{Counters, Rates};
 use crate::model::{BootId, FsSample, HostPath, Now, Observed, Percent, Sample};
 
 /// The last [`History::WINDOW_S`] seconds, in at most `MAX_FILESYSTEMS * MAX_READINGS` readings of 24 bytes.
@@ -18,6 +20,10 @@ pub struct History {
     #[serde(with = "pairs")]
     filesystems: BTreeMap<(HostPath, u64), FsHistory>,
     disks: BTreeMap<String, DiskHistory>,
+    #[serde(default)]
+    counters: Counters,
+    #[serde(default)]
+    consumers: Consumers,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -59,6 +65,8 @@ impl History {
         }
         let now_s = sample.at.uptime_s;
         self.newest_s = now_s;
+        self.counters.push(sample);
+        self.consumers.push(sample);
         if let Observed::Value { value: filesystems, age_s } = &sample.filesystems {
             // What is not mounted any more is forgotten: mounted again, it starts a new life.
             self.filesystems.retain(|(path, device), _| filesystems.iter().any(|f| f.mount.path == *path && f.mount.device == *device));
@@ -129,6 +137,21 @@ impl History {
         let (since_s, since_ms) = disk.older?;
         let busy_ms = disk.newer.1.checked_sub(since_ms)?;
         Some(Percent((busy_ms as f64 / 10.0 / (disk.newer.0 - since_s)).min(100.0)))
+    }
+
+    /// How fast the host's own counters move.
+    pub fn rates(&self) -> Rates {
+        self.counters.rates()
+    }
+
+    /// What is remembered of a cgroup, by its path below the hierarchy's root.
+    pub fn group(&self, path: &HostPath) -> Option<Past> {
+        self.consumers.group(path)
+    }
+
+    /// What is remembered of a process.
+    pub fn process(&self, pid: u32, start_ticks: u64) -> Option<Past> {
+        self.consumers.process(pid, start_ticks)
     }
 
     /// Whether it is of the boot that runs now: of another it says nothing.

@@ -3,15 +3,19 @@
 //! A runbook says what its [`Condition`]s are right now (its `signals.rs`); this module holds them over time:
 //! windows ([`Detector`]), hysteresis (the gap between raise and clear), growth and forecast ([`History`]).
 
+mod consumers;
 mod detector;
 mod fullness;
 mod growth;
 mod history;
+mod rates;
 mod timeline;
 
+pub use consumers::Past;
 pub use detector::{Change, Detector};
 pub use growth::Growth;
 pub use history::History;
+pub use rates::Rates;
 pub use timeline::{Even, Moment, Timeline};
 
 use crate::model::{Seconds, Severity, SignalKind, Subject};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::guard::{Admitted, Holds, PastAct, Policy};
-use crate::model::{Body, Effect, IntentId, IntentOutcome, Outcome, Phase, PlannedStep, Recorded, Refusal, Signal, Step};
+use crate::model::{Body, Effect, IntentId, IntentOutcome, Outcome, Phase, PlannedStep, Recorded, Refusal, Signal, Step, Targets};
 use crate::runbooks::Depth;
 
 /// How patient verification is. The specification's numbers by default; tests shorten them.
@@ -18,6 +18,10 @@ pub struct Timing {
     pub retry_every: Duration,
     /// Tries while the moment is wrong, before a person is told.
     pub retries: u32,
+    /// Between two looks at what only a standing limit keeps well.
+    pub hold_every: Duration,
+    /// After this the limit is lifted, whatever comes then.
+    pub hold_at_most: Duration,
 }
 
 impl Default for Timing {
@@ -28,6 +32,8 @@ impl Default for Timing {
             refill_after: Duration::from_secs(30),
             retry_every: Duration::from_secs(15),
             retries: 40,
+            hold_every: Duration::from_secs(60),
+            hold_at_most: Duration::from_secs(4 * 3600),
         }
     }
 }
@@ -46,6 +52,8 @@ pub enum Event {
         policy: Box<Policy>,
         holds: Box<Holds>,
         past: Vec<PastAct>,
+        /// What the next step names, as it is now.
+        targets: Box<Targets>,
     },
     Performed(Effect),
     /// The actuator said no.
@@ -58,6 +66,8 @@ pub enum Event {
     Outcome(Result<IntentOutcome, String>),
     /// All signals of the subject that are raised now.
     Signals(Vec<Signal>),
+    /// The answer to [`Command::Undo`].
+    Undone(Result<Effect, Refusal>),
     /// [`Command::Wait`] is over.
     Timer,
     /// The record could not be written: nothing may be done.
@@ -76,11 +86,15 @@ pub enum Command {
         phase: Phase,
         depth: Depth,
     },
-    /// Take the host's acting turn if it is free, and tell the circumstances.
-    AskTurn,
+    /// Take the host's acting turn if it is free, and tell the circumstances of this step.
+    AskTurn(Option<Box<Step>>),
     ReleaseTurn,
     Act(Box<Act>),
     AskOutcome {
+        intent: IntentId,
+    },
+    /// Have a standing act taken back.
+    Undo {
         intent: IntentId,
     },
     Wait(Duration),

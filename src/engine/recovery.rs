@@ -3,7 +3,7 @@
 use super::dialogue::{Command, Timing};
 use super::episode::Episode;
 use super::shared::{Shared, lock};
-use crate::model::{Body, IncidentSummary, Outcome, Phase};
+use crate::model::{Body, EffectState, IncidentSummary, IntentId, Outcome, Phase};
 use crate::runbooks;
 
 /// An episode that was cut, and what it does first.
@@ -46,6 +46,7 @@ fn take_up(shared: &Shared, summary: &IncidentSummary, timing: Timing) -> Option
     let mut round = 1;
     let mut open = None;
     let mut acted = 0;
+    let mut standing: Vec<IntentId> = Vec::new();
     for entry in entries {
         match entry.body {
             Body::Evidence { phase: Phase::Diagnosis { round: r }, recorded } => {
@@ -53,17 +54,26 @@ fn take_up(shared: &Shared, summary: &IncidentSummary, timing: Timing) -> Option
                 before = Some(recorded);
             }
             Body::Decision { diagnosis, plan, .. } => decision = Some((diagnosis, plan)),
-            Body::Intent { intent, .. } => open = Some(intent),
+            Body::Intent { intent, kind, .. } => {
+                if kind.is_standing() {
+                    standing.push(intent.clone());
+                }
+                open = Some(intent);
+            }
             // A refusal or an effect ends the intent before it; what is unknown stays open.
-            Body::Refused { .. } => open = None,
-            Body::Effect { .. } => {
+            Body::Refused { .. } => standing.retain(|s| Some(s) != open.take().as_ref()),
+            Body::Effect { intent, effect } => {
                 open = None;
                 acted += 1;
+                if effect.state == EffectState::Failed {
+                    standing.retain(|s| s != &intent);
+                }
             }
+            Body::Undone { intent, .. } | Body::UndoRefused { intent, .. } => standing.retain(|s| s != &intent),
             _ => {}
         }
     }
     let episode = Episode::new(summary.id.clone(), entry, summary.subject.clone(), Vec::new(), shared.params(&entry.id), timing);
-    let (episode, commands) = episode.resume(round, before, decision, open, acted, &shared.host.now());
+    let (episode, commands) = episode.resume(round, before, decision, open, acted, standing, &shared.host.now());
     Some(Cut { episode, commands })
 }

@@ -8,8 +8,9 @@ use tokio::sync::mpsc;
 use super::dialogue::{Act, Command, Event};
 use super::episode::Episode;
 use super::shared::{Shared, lock};
-use crate::act::client::{ClientError, Performed};
-use crate::model::{Body, Confidence, Phase, Refusal, RefusalReason, Severity};
+use crate::act::client::{Client, ClientError, Performed, UndoResult};
+use crate::host;
+use crate::model::{Body, Confidence, Effect, IntentId, Phase, Refusal, RefusalReason, Severity, Targets};
 use crate::runbooks::{self, Depth, FocusedAsk};
 use crate::wire::actuator::Perform;
 
@@ -54,12 +55,12 @@ pub(super) async fn run_episode(
                 None
             }
             // What was told meanwhile counts before the turn is taken: a signal that cleared ends the episode here.
-            Some(Command::AskTurn) => match told.try_recv() {
+            Some(Command::AskTurn(step)) => match told.try_recv() {
                 Ok(event) => {
-                    queue.push_front(Command::AskTurn);
+                    queue.push_front(Command::AskTurn(step));
                     Some(event)
                 }
-                Err(_) => carry_out(&shared, &episode, Command::AskTurn).await,
+                Err(_) => carry_out(&shared, &episode, Command::AskTurn(step)).await,
             },
             Some(command) => carry_out(&shared, &episode, command).await,
             None => tokio::select! {
@@ -102,14 +103,15 @@ async fn carry_out(shared: &Arc<Shared>, episode: &Episode, command: Command) ->
             }
         }
         Command::Gather { phase, depth } => Some(gather(shared, episode, phase, depth).await),
-        Command::AskTurn => {
+        Command::AskTurn(step) => {
             let critical = episode.signals().iter().any(|s| s.severity == Severity::Critical);
             let shared = shared.clone();
             let asked = tokio::task::spawn_blocking(move || {
                 let other = shared.take_turn(&id, critical);
                 let holds = shared.holds(&runbook, other);
                 let past = lock(&shared.store).past_acts();
-                Event::Turn { policy: Box::new(shared.policy(&runbook)), holds: Box::new(holds), past }
+                let targets = step.map_or_else(Targets::default, |step| host::targets(shared.host.as_ref(), &step));
+                Event::Turn { policy: Box::new(shared.policy(&runbook)), holds: Box::new(holds), past, targets: Box::new(targets) }
             });
             asked.await.ok()
         }
@@ -123,7 +125,21 @@ async fn carry_out(shared: &Arc<Shared>, episode: &Episode, command: Command) ->
             let asked = tokio::task::spawn_blocking(move || shared.client.outcome(&intent).map_err(|e| e.to_string())).await;
             Some(Event::Outcome(asked.unwrap_or_else(|e| Err(e.to_string()))))
         }
+        Command::Undo { intent } => {
+            let shared = shared.clone();
+            let undone = tokio::task::spawn_blocking(move || undo(&shared.client, &intent)).await;
+            Some(Event::Undone(undone.unwrap_or_else(|e| Err(Refusal::new(RefusalReason::NoActuator, e.to_string())))))
+        }
         Command::Wait(_) | Command::Finish(_) => None,
+    }
+}
+
+/// An answer that did not come may have been given: asking again does no harm, what is taken back once stays so.
+pub(super) fn undo(client: &Client, intent: &IntentId) -> Result<Effect, Refusal> {
+    match client.undo(intent) {
+        Ok(UndoResult::Undone(effect)) => Ok(effect),
+        Ok(UndoResult::Refused(refusal)) => Err(refusal),
+        Err(e) => Err(Refusal::new(RefusalReason::NoActuator, e.to_string())),
     }
 }
 

@@ -3,9 +3,10 @@
 use std::sync::MutexGuard;
 
 use super::shared::{Shared, lock};
-use crate::act::client::UndoResult;
+use super::tasks;
 use crate::config::Agent;
 use crate::guard::{self, Asked, Circumstances};
+use crate::host;
 use crate::model::{Body, EffectState, IncidentId, Observed, Refusal, RefusalReason, Subject, Undo};
 use crate::record::Store;
 use crate::runbooks::{self, Depth, FocusedAsk};
@@ -75,7 +76,7 @@ pub(super) fn why_observe(config: &Agent, actuator: &Observed<Hello>) -> Option<
         (true, Observed::Unavailable { why }) => Some(format!("the actuator is not there: {why}")),
         (true, Observed::Value { value, .. }) if value.dry_run => Some("BYTEPORT_DRY_RUN is set for the actuator".to_owned()),
         (true, Observed::Value { value, .. }) if value.runbooks.is_empty() => Some("the actuator's policy allows no runbook".to_owned()),
-        (true, Observed::Value { value, .. }) if value.mounts.is_empty() => {
+        (true, Observed::Value { value, .. }) if value.mounts.is_empty() && !value.steps.iter().any(|s| s.is_standing()) => {
             Some("no mount has opted in in the actuator's policy".to_owned())
         }
         (true, Observed::Value { .. }) => None,
@@ -95,10 +96,7 @@ pub(super) fn incident(shared: &Shared, name: &str) -> Result<Incident, Problem>
 pub(super) fn plan(shared: &Shared, ask: &PlanAsk) -> Result<PlanAnswer, Problem> {
     let entry = runbooks::find(&ask.runbook)
         .ok_or_else(|| problem(format!("there is no runbook {}", ask.runbook), Some("byteportctl catalog lists them")))?;
-    let mounts = shared.host.mounts().map_err(|e| problem(e.to_string(), None))?;
-    let mount = mounts.iter().find(|m| m.path == ask.mount || m.also_at.contains(&ask.mount));
-    let mount = mount.ok_or_else(|| problem(format!("nothing is mounted at {}", ask.mount), Some("findmnt --real lists mount points")))?;
-    let subject = Subject::Filesystem { mount: mount.path.clone(), device: mount.device };
+    let subject = subject(shared, ask)?;
     let signals = shared.raised_for(&subject, &entry.id);
     let params = shared.params(&entry.id);
     let now = shared.host.now();
@@ -116,7 +114,8 @@ pub(super) fn plan(shared: &Shared, ask: &PlanAsk) -> Result<PlanAnswer, Problem
         .map(|planned| {
             let asked =
                 Asked { incident: &incident, runbook: &entry.id, subject: &subject, step: &planned.step, confidence: diagnosis.confidence };
-            match guard::admit(asked, Circumstances { policy: &policy, holds: &holds, past: &past, now: &now }) {
+            let targets = host::targets(shared.host.as_ref(), &planned.step);
+            match guard::admit(asked, Circumstances { policy: &policy, holds: &holds, past: &past, targets: &targets, now: &now }) {
                 Ok(_) => shared.no_hands(),
                 Err(refusal) => Some(refusal),
             }
@@ -125,12 +124,26 @@ pub(super) fn plan(shared: &Shared, ask: &PlanAsk) -> Result<PlanAnswer, Problem
     Ok(PlanAnswer { evidence, params, now, diagnosis, plan, refusals })
 }
 
+/// What a person asks about: a mount, a unit, or the host as a whole.
+fn subject(shared: &Shared, ask: &PlanAsk) -> Result<Subject, Problem> {
+    match (&ask.mount, &ask.unit) {
+        (Some(path), _) => {
+            let mounts = shared.host.mounts().map_err(|e| problem(e.to_string(), None))?;
+            let mount = mounts.iter().find(|m| &m.path == path || m.also_at.contains(path));
+            let mount = mount.ok_or_else(|| problem(format!("nothing is mounted at {path}"), Some("findmnt --real lists mount points")))?;
+            Ok(Subject::Filesystem { mount: mount.path.clone(), device: mount.device })
+        }
+        (None, Some(name)) => {
+            shared.host.unit(name).map_err(|e| problem(e.to_string(), Some("systemctl list-units lists what is loaded")))?;
+            Ok(Subject::Unit { name: name.clone() })
+        }
+        (None, None) => Ok(Subject::Host),
+    }
+}
+
 /// Takes back what can be, newest first, and records each answer.
 pub(super) fn undo(shared: &Shared, name: &str) -> Result<UndoAnswer, Problem> {
     let incident = incident(shared, name)?;
-    if incident.summary.closed.is_none() {
-        return Err(problem(format!("{} is still open", incident.summary.id), Some("byteportctl pause stops it before its next step")));
-    }
     let mut planned = Vec::new();
     let mut steps = Vec::new();
     let mut undone = Vec::new();
@@ -146,15 +159,18 @@ pub(super) fn undo(shared: &Shared, name: &str) -> Result<UndoAnswer, Problem> {
         }
     }
     steps.retain(|(intent, _)| !undone.contains(intent));
+    if incident.summary.closed.is_none() {
+        // The episode is still at work; what it only holds may be let go all the same.
+        steps.retain(|(_, undo)| matches!(undo, Some(Undo::OnResolve { .. })));
+        if steps.is_empty() {
+            return Err(problem(format!("{} is still open", incident.summary.id), Some("byteportctl pause stops it before its next step")));
+        }
+    }
     let mut answer = UndoAnswer { undone: Vec::new(), refused: Vec::new() };
     for (intent, undo) in steps.into_iter().rev() {
         let result = match undo {
             Some(Undo::None { why }) => Err(Refusal::new(RefusalReason::NotAvailable, why)),
-            Some(Undo::ByActuator { .. }) | None => match shared.client.undo(&intent) {
-                Ok(UndoResult::Undone(effect)) => Ok(effect),
-                Ok(UndoResult::Refused(refusal)) => Err(refusal),
-                Err(e) => Err(Refusal::new(RefusalReason::NoActuator, e.to_string())),
-            },
+            Some(Undo::ByActuator { .. } | Undo::OnResolve { .. }) | None => tasks::undo(&shared.client, &intent),
         };
         let body = match &result {
             Ok(effect) => Body::Undone { intent: intent.clone(), effect: effect.clone() },

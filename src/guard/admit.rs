@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Limits, PastAct, cooldown_left, never, spent};
+use super::{Limits, PastAct, cooldown_left, never, spent, units};
 use crate::model::{
-    Bytes, Confidence, FileBatch, GrowVolume, Holder, IncidentId, Now, Observed, Refusal, RefusalReason as Why, RunbookId, Seconds, Step,
-    Subject,
+    Bytes, Confidence, FileBatch, GrowVolume, IncidentId, Now, Observed, Refusal, RefusalReason as Why, RunbookId, Seconds, Step,
+    Subject, Targets,
 };
 
 /// A step that passed every check of this module. No other code can make one.
@@ -67,6 +67,8 @@ pub struct Circumstances<'a> {
     pub policy: &'a Policy,
     pub holds: &'a Holds,
     pub past: &'a [PastAct],
+    /// What the step names, as it is now.
+    pub targets: &'a Targets,
     pub now: &'a Now,
 }
 
@@ -75,7 +77,7 @@ pub struct Circumstances<'a> {
 /// then consent, then the moment, then caps.
 pub fn admit(asked: Asked<'_>, here: Circumstances<'_>) -> Result<Admitted<Step>, Refusal> {
     shape_and_never(asked.step, &here.policy.limits)?;
-    consent(&asked, here.policy)?;
+    consent(&asked, here)?;
     moment(here.holds)?;
     history(&asked, &here)?;
     Ok(Admitted(asked.step.clone()))
@@ -103,7 +105,13 @@ fn shape_and_never(step: &Step, limits: &Limits) -> Result<(), Refusal> {
             }
         }
         Step::GrowVolume(grow) => volume(grow, limits),
-        Step::RestartHolder(holder) => unit(holder, limits),
+        Step::RestartHolder(holder) => units::name(&holder.unit, limits),
+        Step::PreferVictims(_)
+        | Step::LimitUnit(_)
+        | Step::CalmProcess(_)
+        | Step::SnapshotHeap(_)
+        | Step::RestartUnit(_)
+        | Step::KillProcess { .. } => units::shape(step, limits),
     }
 }
 
@@ -174,17 +182,8 @@ fn volume(grow: &GrowVolume, limits: &Limits) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn unit(holder: &Holder, limits: &Limits) -> Result<(), Refusal> {
-    if let Some(what) = never::unit(&holder.unit) {
-        return refuse(Why::NeverList, format!("{}: {what}", holder.unit));
-    }
-    if never::stateful_unit(&holder.unit) && !limits.stateful_units_allowed.contains(&holder.unit) {
-        return refuse(Why::NoOptIn, format!("{} keeps state: name it in stateful_units_allowed to let it be restarted", holder.unit));
-    }
-    Ok(())
-}
-
-fn consent(asked: &Asked<'_>, policy: &Policy) -> Result<(), Refusal> {
+fn consent(asked: &Asked<'_>, here: Circumstances<'_>) -> Result<(), Refusal> {
+    let policy = here.policy;
     if policy.mode == Mode::Observe {
         return refuse(Why::ReportOnly, "observe mode: this is what would be done");
     }
@@ -203,8 +202,13 @@ fn consent(asked: &Asked<'_>, policy: &Policy) -> Result<(), Refusal> {
                 return refuse(Why::OutsideRoots, format!("{} is on device {}, {mount} is device {device}", batch.root, batch.device));
             }
         }
-        Subject::Disk { .. } | Subject::Host => return refuse(Why::NoOptIn, format!("{} is nothing that can opt in", asked.subject)),
+        // Here it is the unit that consents, or the process's name.
+        Subject::Host | Subject::Unit { .. } | Subject::Process { .. } if asked.step.works_on().is_some() => {}
+        Subject::Disk { .. } | Subject::Host | Subject::Unit { .. } | Subject::Process { .. } => {
+            return refuse(Why::NoOptIn, format!("{} is nothing that can opt in", asked.subject));
+        }
     }
+    units::consent(asked.step, here.targets, &policy.limits)?;
     if asked.confidence < Confidence::TO_ACT {
         return refuse(Why::LowConfidence, format!("confidence {} is under {}", asked.confidence, Confidence::TO_ACT));
     }
@@ -243,7 +247,10 @@ fn moment(holds: &Holds) -> Result<(), Refusal> {
 
 fn history(asked: &Asked<'_>, here: &Circumstances<'_>) -> Result<(), Refusal> {
     let limits = &here.policy.limits;
-    if let Some((left, past)) = cooldown_left(here.past, asked.runbook, asked.subject, asked.incident, limits.cooldown, here.now) {
+    units::history(asked.step, asked.confidence, here.past, limits, here.now)?;
+    // Units and processes have counts of their own; it is filesystems that are left alone for a while.
+    if matches!(asked.subject, Subject::Filesystem { .. })
+        && let Some((left, past)) = cooldown_left(here.past, asked.runbook, asked.subject, asked.incident, limits.cooldown, here.now) {
         return refuse(
             Why::Cooldown,
             format!("{} was acted on by {}; another {left} of {} to go", asked.subject, past.incident, Seconds(limits.cooldown.0)),
@@ -269,7 +276,8 @@ pub fn load(step: &Step) -> (u64, Bytes) {
         }
         Step::PruneImages { images, .. } => (images.len() as u64, images.iter().map(|i| i.size).sum()),
         Step::GrowVolume(_) => (0, Bytes(0)),
-        Step::RestartHolder(_) => (1, Bytes(0)),
+        Step::RestartHolder(_) | Step::LimitUnit(_) | Step::RestartUnit(_) | Step::SnapshotHeap(_) => (1, Bytes(0)),
+        Step::PreferVictims(_) | Step::CalmProcess(_) | Step::KillProcess { .. } => (step.processes().len() as u64, Bytes(0)),
     }
 }
 

@@ -16,6 +16,9 @@ pub struct PastAct {
     /// Planned figures until the effect is known: a cap counts what may have been done.
     pub files: u64,
     pub bytes: Bytes,
+    /// The unit, or the name of the process in none, that it worked on. Acts from before this was written have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<String>,
 }
 
 /// Files and bytes that an incident has used of its caps.

@@ -13,7 +13,8 @@ use crate::model::{Bytes, FileFamily, HostPath, Seconds, StepKind};
 pub struct Limits {
     /// Second consent: filesystems that opted in, by mount point. Default: none.
     pub mounts: Vec<HostPath>,
-    /// Kinds of steps that may be taken. Default: compress_logs, rotated_logs, vacuum_journal, tmp; everything else is opt-in.
+    /// Kinds of steps that may be taken. Default: compress_logs, rotated_logs, vacuum_journal, tmp, and those that are taken back by
+    /// themselves (oom_preference, cpu_weight, calm_process, cpu_quota, memory_high); everything else is opt-in.
     pub steps: BTreeSet<StepKind>,
     /// Where logs lie that may be compressed, and deleted once they are rotated. Default: /var/log.
     pub log_roots: Vec<HostPath>,
@@ -34,6 +35,15 @@ pub struct Limits {
     /// Units that keep state by their name and may be reloaded or restarted all the same. Their own `[X-Byteport] Restart=safe`
     /// is needed besides. Default: none.
     pub stateful_units_allowed: Vec<String>,
+    /// Programs that belong to no unit and may be slowed down or ended all the same, by the name that the kernel has for them (at most 15
+    /// bytes). Default: none.
+    pub processes: Vec<String>,
+    /// Restarts of one service in an hour, whichever runbook asks. Default: 3.
+    pub max_restarts_per_hour: u64,
+    /// Processes ended on this host in an hour. Default: 3.
+    pub max_kills_per_hour: u64,
+    /// Where heap snapshots go; only what is named here. Default: none.
+    pub heap_snapshot_roots: Vec<HostPath>,
     /// Files, directories, images and units that one run may touch. Default: 20000.
     pub max_files: u64,
     /// Bytes that one run may touch. Default: 50G.
@@ -68,7 +78,11 @@ impl Default for Limits {
         let paths = |list: &[&str]| list.iter().map(|p| HostPath::from(*p)).collect();
         Self {
             mounts: Vec::new(),
-            steps: [StepKind::CompressLogs, StepKind::RotatedLogs, StepKind::VacuumJournal, StepKind::Tmp].into(),
+            steps: StepKind::ALL
+                .into_iter()
+                .filter(|kind| kind.is_standing())
+                .chain([StepKind::CompressLogs, StepKind::RotatedLogs, StepKind::VacuumJournal, StepKind::Tmp])
+                .collect(),
             log_roots: paths(&["/var/log"]),
             tmp_roots: paths(&["/tmp", "/var/tmp"]),
             wal_archive_roots: Vec::new(),
@@ -78,6 +92,10 @@ impl Default for Limits {
             npm_cache_roots: paths(&["/root/.npm/_cacache"]),
             core_dump_roots: paths(&["/var/lib/systemd/coredump"]),
             stateful_units_allowed: Vec::new(),
+            processes: Vec::new(),
+            max_restarts_per_hour: 3,
+            max_kills_per_hour: 3,
+            heap_snapshot_roots: Vec::new(),
             max_files: 20_000,
             max_bytes: Bytes(50 << 30),
             cooldown: Seconds(24.0 * 3600.0),

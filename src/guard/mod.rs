@@ -7,6 +7,7 @@ mod admit;
 mod ledger;
 mod limits;
 pub mod never;
+mod units;
 
 pub use admit::{Admitted, Asked, Circumstances, Holds, Mode, Policy, admit, load};
 pub use ledger::{PastAct, cooldown_left, cooling, spent};

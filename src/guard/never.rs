@@ -124,6 +124,43 @@ const UNITS: &[&str] = &[
     "byteport-actuator.service",
 ];
 
+/// Programs whose end takes the host, its network, its logins, its containers or ourselves down, by the kernel's name for them.
+const PROGRAMS: &[&str] = &[
+    "init",
+    "systemd",
+    "systemd-journal",
+    "systemd-logind",
+    "systemd-udevd",
+    "systemd-network",
+    "systemd-resolve",
+    "systemd-timesyn",
+    "(sd-pam)",
+    "NetworkManager",
+    "dbus-daemon",
+    "dbus-broker",
+    "dbus-broker-lau",
+    "polkitd",
+    "sshd",
+    "login",
+    "agetty",
+    "containerd",
+    "containerd-shim",
+    "dockerd",
+    "crio",
+    "conmon",
+    "kubelet",
+    "kube-apiserver",
+    "kube-controller",
+    "kube-scheduler",
+    "etcd",
+    "multipathd",
+    "iscsid",
+    "auditd",
+    "chronyd",
+    "byteport-agent",
+    "byteport-actuat",
+];
+
 /// Parts of unit names that say: this one keeps state.
 const STATEFUL: &[&str] = &[
     "postgres",
@@ -228,6 +265,14 @@ pub fn unit(name: &str) -> Option<&'static str> {
         return Some("the host, its network, its logins or its healer hang on it");
     }
     None
+}
+
+/// Why this process may never be slowed down or ended. Its name is what it calls itself: one that lies is caught by its unit or its kind.
+pub fn process(pid: u32, comm: &[u8]) -> Option<&'static str> {
+    if pid <= 2 {
+        return Some("the first process, and the kernel's own");
+    }
+    PROGRAMS.iter().any(|name| comm == name.as_bytes()).then_some("the host, its network, its logins or its healer hang on it")
 }
 
 /// A unit that by its name keeps state: refused unless allow-listed.

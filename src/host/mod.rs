@@ -43,6 +43,7 @@ mod shutdown;
 mod stat;
 mod sweep;
 pub mod sys;
+mod targets;
 mod timex;
 mod tmpfiles;
 mod units;
@@ -60,6 +61,7 @@ pub use live::LiveHost;
 #[cfg(fuzzing)]
 pub use parsers::{fed, feed};
 pub use peers::{in_group, random_u16, user_name};
+pub use targets::targets;
 pub use units::UnitWatch;
 pub use wake::{Wake, Waker, Woken};
 
@@ -67,8 +69,9 @@ use std::time::Duration;
 
 use self::hot::HotFile;
 use crate::model::{
-    Answer, Cgroups, ClockSync, Conntrack, Counter, CpuStat, DiskIo, FileHandles, FsUsage, HostPath, Identity, Interface, LoadAverage,
-    Mount, NetIo, Now, Observed, Pressure, Processes, Query, WriteTrial,
+    Answer, CgroupUse, Cgroups, ClockSync, Conntrack, Counter, CpuStat, Deploy, DiskIo, FileHandles, FsUsage, HeapSetting, HostPath,
+    Identity, Interface, LoadAverage, Mount, NetIo, Now, Observed, Pressure, ProcessDetail, ProcessFacts, Processes, Query, Seconds,
+    UnitFacts, WriteTrial,
 };
 pub use crate::model::{Candidates, DirUse, FamilyAsk, FileUse, HeldFile, HeldFiles, NotSeen, Scan, Writer};
 
@@ -190,6 +193,34 @@ pub trait ReadHost: Clock {
     /// Control groups: how many, and the `top` hottest and `top` largest of them.
     fn cgroups(&self, _top: usize) -> Read<Cgroups> {
         not_told("cgroups")
+    }
+    /// One group with everything that is told of any, by its path below the hierarchy's root.
+    fn group(&self, _path: &HostPath) -> Read<CgroupUse> {
+        not_told("cgroups")
+    }
+    /// The processes of a group and of all below it, at most a thousand.
+    fn group_processes(&self, _path: &HostPath) -> Read<Vec<u32>> {
+        not_told("cgroups")
+    }
+    /// What systemd and its files say of one loaded unit.
+    fn unit(&self, _name: &str) -> Read<UnitFacts> {
+        not_told("systemd's units")
+    }
+    /// Who a process is; `NotHere` when it is gone.
+    fn process(&self, _pid: u32) -> Read<ProcessFacts> {
+        not_told("processes")
+    }
+    /// What a process uses. Its memory is counted page by page, so only a few are asked; one in uninterruptible sleep is not.
+    fn process_detail(&self, _pid: u32) -> Read<ProcessDetail> {
+        not_told("processes")
+    }
+    /// What its runtime was told of its heap, by its arguments and a closed list of environment variables.
+    fn heap_settings(&self, _pid: u32) -> Read<Vec<HeapSetting>> {
+        not_told("processes")
+    }
+    /// What was installed, or marked as deployed, in the last `within` seconds; newest first, at most a hundred.
+    fn deploys(&self, _within: Seconds) -> Read<Vec<Deploy>> {
+        not_told("deploys")
     }
 }
 

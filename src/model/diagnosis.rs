@@ -12,6 +12,8 @@ pub struct Confidence(f64);
 impl Confidence {
     /// Under this nothing is done but escalating.
     pub const TO_ACT: Confidence = Confidence(0.70);
+    /// Under this no process is ended: it cannot be started again.
+    pub const TO_KILL: Confidence = Confidence(0.85);
     pub const NONE: Confidence = Confidence(0.0);
 
     /// Clamped to 0..1 and rounded to two places, so that a replay prints the same figure; what is not a number is 0.

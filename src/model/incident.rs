@@ -54,6 +54,9 @@ pub enum Body {
         subject: Subject,
         files: u64,
         bytes: u64,
+        /// The unit, or the name of the process in none, that it works on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        on: Option<String>,
     },
     Effect {
         intent: IntentId,

@@ -3,6 +3,7 @@
 //! Read next: [`step`] (what may be done to a host), then [`plan`] and [`diagnosis`].
 
 mod amount;
+mod consumer;
 mod diagnosis;
 mod effect;
 mod found;
@@ -22,9 +23,12 @@ mod signal;
 mod size;
 mod source;
 mod step;
+mod target;
 mod time;
+mod undo;
 mod verdict;
 
+pub use consumer::{Deploy, DeploySource, HeapSetting, ProcessDetail, Runtime};
 pub use diagnosis::{Confidence, Diagnosis, Explained, Finding};
 pub use effect::{Effect, EffectState, IntentOutcome, Skip, SkipReason};
 pub use found::{Candidates, DirUse, FamilyAsk, FileUse, HeldFile, HeldFiles, NotSeen, Scan, Writer};
@@ -46,6 +50,10 @@ pub use shell::shell_word;
 pub use signal::{Severity, Signal, SignalKind, Subject};
 pub use size::{Bytes, Percent};
 pub use source::SourceState;
-pub use step::{FileBatch, FileFamily, FileTarget, GrowVolume, Holder, HolderAction, ImageTarget, Step, StepKind, Undo};
+pub use step::{
+    FileBatch, FileFamily, FileTarget, GrowVolume, HeapSnapshot, Holder, HolderAction, ImageTarget, LimitTo, Preference, ProcessTarget,
+    SnapshotBy, Step, StepKind, Undo, UnitLimit, UnitTarget,
+};
+pub use target::{ProcessFacts, Targets, UnitFacts};
 pub use time::{BootId, Now, Seconds};
 pub use verdict::{AfterStep, Outcome, Verdict};

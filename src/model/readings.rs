@@ -219,6 +219,19 @@ pub struct CgroupUse {
     pub cpu_usage_us: Option<u64>,
     pub throttled_us: Option<u64>,
     pub throttled_periods: Option<u64>,
+    /// Periods of its CPU quota in which it had something to do.
+    #[serde(default)]
+    pub periods: Option<u64>,
+    /// `memory.current` without the file pages that nobody has used lately; told only near a limit.
+    #[serde(default)]
+    pub working_set_bytes: Option<u64>,
+    /// How often it was held back at `memory.high`, and at `memory.max`.
+    #[serde(default)]
+    pub high_events: Option<u64>,
+    #[serde(default)]
+    pub max_events: Option<u64>,
+    #[serde(default)]
+    pub swap_bytes: Option<u64>,
     /// Share of one CPU since the sweep before, 0..100 per CPU.
     pub cpu_percent: Option<f64>,
     pub pids: Option<u64>,

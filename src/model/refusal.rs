@@ -53,7 +53,11 @@ reasons! {
     OverCap = "over_cap",
     /// The same subject was acted on too recently.
     Cooldown = "cooldown",
-    /// Confidence under 0.70.
+    /// Restarted too often already: the healer must not become the outage.
+    CrashLoop = "crash_loop",
+    /// Restarted a moment ago: each time it waits longer.
+    Backoff = "backoff",
+    /// Confidence under 0.70, or under what this kind of step needs.
     LowConfidence = "low_confidence",
     /// A person said pause, or a maintenance window is open.
     Paused = "paused",

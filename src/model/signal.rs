@@ -50,6 +50,10 @@ pub enum Subject {
     Disk { name: String },
     /// The whole host or node.
     Host,
+    /// A systemd unit.
+    Unit { name: String },
+    /// A process; the start time tells a reused pid.
+    Process { pid: u32, start_ticks: u64, comm: HostPath },
 }
 
 impl fmt::Display for Subject {
@@ -58,6 +62,8 @@ impl fmt::Display for Subject {
             Self::Filesystem { mount, .. } => write!(f, "{mount}"),
             Self::Disk { name } => write!(f, "disk {name}"),
             Self::Host => f.write_str("this host"),
+            Self::Unit { name } => f.write_str(name),
+            Self::Process { pid, comm, .. } => write!(f, "{comm} (pid {pid})"),
         }
     }
 }

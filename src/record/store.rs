@@ -122,7 +122,7 @@ impl Index {
 
     fn entry(&mut self, summary: &IncidentSummary, at: &Now, body: &Body) {
         match body {
-            Body::Intent { intent, kind, subject, files, bytes, .. } => {
+            Body::Intent { intent, kind, subject, files, bytes, on, .. } => {
                 let past = PastAct {
                     intent: intent.clone(),
                     incident: summary.id.clone(),
@@ -132,6 +132,7 @@ impl Index {
                     at: at.clone(),
                     files: *files,
                     bytes: Bytes(*bytes),
+                    on: on.clone(),
                 };
                 self.acts.insert(intent.clone(), Act { past, ended: false, incident_closed: false, why: None });
             }

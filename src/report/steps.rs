@@ -3,7 +3,8 @@
 use super::human::{clean, count, signed};
 use super::story::StepStory;
 use crate::model::{
-    AfterStep, Bytes, Effect, EffectState, FileBatch, FileFamily, HolderAction, Outcome, SkipReason, Step, StepKind, Undo, Verdict,
+    AfterStep, Bytes, Effect, EffectState, FileBatch, FileFamily, HolderAction, LimitTo, Outcome, ProcessTarget, SkipReason, SnapshotBy,
+    Step, StepKind, Undo, Verdict,
 };
 
 /// What the step does, naming what it does it to.
@@ -28,7 +29,37 @@ pub(super) fn does(step: &Step) -> String {
             };
             clean(&format!("{verb} {} (pid {}), which holds {} of deleted files", holder.unit, holder.pid, holder.held))
         }
+        Step::PreferVictims(preference) => {
+            let whose = preference.unit.clone().unwrap_or_else(|| names(&preference.processes));
+            let many = count(preference.processes.len() as u64, "process");
+            clean(&format!("let the kernel prefer {whose} ({many}) if it has to kill: oom_score_adj {}", preference.oom_score_adj))
+        }
+        Step::LimitUnit(limit) => {
+            let to = match limit.limit {
+                LimitTo::MemoryHigh(bytes) => format!("MemoryHigh={bytes}"),
+                LimitTo::CpuWeight(weight) => format!("CPUWeight={weight}"),
+                LimitTo::CpuQuota(percent) => format!("CPUQuota={percent}%"),
+            };
+            clean(&format!("limit {} at runtime: {to}", limit.target.unit))
+        }
+        Step::CalmProcess(process) => clean(&format!("nice 19 and SCHED_IDLE for {} (pid {})", process.comm, process.pid)),
+        Step::SnapshotHeap(snapshot) => {
+            let how = match snapshot.by {
+                SnapshotBy::Jcmd => format!("by jcmd into {}", snapshot.folder),
+                SnapshotBy::Usr1 => "by SIGUSR1".to_owned(),
+                SnapshotBy::Usr2 => "by SIGUSR2".to_owned(),
+            };
+            clean(&format!("have {} (pid {}) write a heap snapshot {how}", snapshot.process.comm, snapshot.process.pid))
+        }
+        Step::RestartUnit(target) => clean(&format!("restart {}", target.unit)),
+        Step::KillProcess { process, grace_s } => {
+            clean(&format!("end {} (pid {}): SIGTERM, {grace_s} s, SIGKILL", process.comm, process.pid))
+        }
     }
+}
+
+fn names(processes: &[ProcessTarget]) -> String {
+    processes.iter().map(|p| format!("{} (pid {})", p.comm, p.pid)).collect::<Vec<_>>().join(", ")
 }
 
 fn files(batch: &FileBatch) -> String {
@@ -67,12 +98,21 @@ pub(super) const fn title(kind: StepKind) -> &'static str {
         StepKind::CoreDumps => "delete core dumps",
         StepKind::GrowVolume => "grow the volume",
         StepKind::RestartHolder => "free deleted files that are held open",
+        StepKind::OomPreference => "prefer the right victim",
+        StepKind::CpuWeight => "lower a unit's CPU weight",
+        StepKind::CalmProcess => "slow a process down",
+        StepKind::CpuQuota => "limit a unit's CPU",
+        StepKind::MemoryHigh => "limit a unit's memory",
+        StepKind::HeapSnapshot => "write a heap snapshot",
+        StepKind::RestartUnit => "restart a unit",
+        StepKind::KillProcess => "end a process",
     }
 }
 
 pub(super) fn undo(undo: &Undo) -> String {
     match undo {
         Undo::ByActuator { how } => clean(how),
+        Undo::OnResolve { how } => format!("{}, by itself when it is resolved", clean(how)),
         Undo::None { why } => format!("none: {}", clean(why)),
     }
 }

@@ -6,7 +6,7 @@ use toml::{Spanned, de::DeTable};
 use crate::detect::{Condition, History};
 use crate::guard::Limits;
 use crate::host::ReadHost;
-use crate::model::{AfterStep, Diagnosis, Now, Plan, Recorded, RunbookId, Sample, Signal, Subject, Verdict};
+use crate::model::{AfterStep, Diagnosis, Now, Plan, Recorded, RunbookId, Sample, Signal, StepKind, Subject, Verdict};
 
 /// Everything but `gather` is pure; `now` and what was recorded are arguments.
 pub trait Runbook: 'static {
@@ -15,6 +15,8 @@ pub trait Runbook: 'static {
     const SCHEMA: u32;
     const SIGNALS: &'static [SignalSpec];
     const CLASSES: &'static [ClassSpec];
+    /// Every kind of step that a plan of it can hold; no other is ever admitted for it.
+    const STEPS: &'static [StepKind];
     /// The page of documentation, compiled in: `byteportctl catalog` prints it.
     const PAGE: &'static str;
 
@@ -94,6 +96,7 @@ pub struct Entry {
     pub schema: u32,
     pub signals: &'static [SignalSpec],
     pub classes: &'static [ClassSpec],
+    pub steps: &'static [StepKind],
     pub page: &'static str,
     /// Resolves a section (an empty table for none written): unknown keys and wrong types are errors that carry where
     /// they are, defaults are filled in.
@@ -113,12 +116,19 @@ fn params<R: Runbook>(json: &serde_json::Value) -> Erased<R::Params> {
 }
 
 impl Entry {
+    /// What a policy allows this runbook: of the steps that it names, those that a plan of this runbook can hold.
+    pub fn allowed(&self, mut limits: Limits) -> Limits {
+        limits.steps.retain(|kind| self.steps.contains(kind));
+        limits
+    }
+
     pub const fn of<R: Runbook>() -> Self {
         Self {
             id: R::ID,
             schema: R::SCHEMA,
             signals: R::SIGNALS,
             classes: R::CLASSES,
+            steps: R::STEPS,
             page: R::PAGE,
             resolve: |section| {
                 let typed: R::Params = serde::Deserialize::deserialize(toml::de::Deserializer::from(section))?;

@@ -205,8 +205,9 @@ pub struct Incident {
 #[serde(deny_unknown_fields)]
 pub struct PlanAsk {
     pub runbook: RunbookId,
-    /// Escaped as [`crate::model::HostPath`] prints it.
-    pub mount: crate::model::HostPath,
+    /// Escaped as [`crate::model::HostPath`] prints it. Neither this nor a unit: the host as a whole.
+    pub mount: Option<crate::model::HostPath>,
+    pub unit: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

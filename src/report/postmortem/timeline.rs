@@ -32,7 +32,8 @@ fn what(body: &Body) -> String {
             format!("diagnosed {} with confidence {}; {planned}{person}", clean(&diagnosis.class), diagnosis.confidence)
         }
         Body::Refused { step, kind, refusal, .. } => format!("step {step}, {}, refused: {}", kind.as_str(), clean(&refusal.to_string())),
-        Body::Intent { step, kind, files, bytes, .. } => {
+        Body::Intent { step, kind, on: Some(on), .. } => format!("step {step}: {} begun, on {}", steps::title(*kind), clean(on)),
+        Body::Intent { step, kind, files, bytes, on: None, .. } => {
             format!("step {step}: {} begun ({files} objects, {})", steps::title(*kind), Bytes(*bytes))
         }
         Body::Effect { intent, effect } => format!("{}: {}", number(&intent.0), steps::did(effect)),

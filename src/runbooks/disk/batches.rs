@@ -6,7 +6,7 @@ use super::Params;
 use super::need::Need;
 use super::offers::{Files, Load, Offer, Piece};
 use crate::guard::load as counted;
-use crate::model::{Bytes, Expected, FileBatch, FileFamily, FileTarget, HostPath, ImageTarget, PlannedStep, Step, StepKind, Undo};
+use crate::model::{Bytes, Expected, FileBatch, FileFamily, FileTarget, HostPath, ImageTarget, PlannedStep, Step, StepKind};
 
 /// What the caps of one run still allow, over all its steps.
 #[derive(Debug)]
@@ -88,7 +88,7 @@ pub(super) fn step(
             (step, expected)
         }
     };
-    Ok((PlannedStep { undo: undo(&step), why: why(&step), step, expected }, said))
+    Ok((PlannedStep { undo: step.undo(), why: why(&step), step, expected }, said))
 }
 
 fn cut_images(images: Vec<ImageTarget>, target: Need, budget: &mut Budget) -> (Vec<ImageTarget>, usize) {
@@ -165,20 +165,12 @@ fn why(step: &Step) -> String {
         Step::PruneImages { .. } => "no container uses these images".to_owned(),
         Step::GrowVolume(grow) => format!("{}/{} from {} to {}", grow.vg, grow.lv, grow.from, grow.to),
         Step::RestartHolder(holder) => format!("{} holds {} of deleted files (pid {})", holder.unit, holder.held, holder.pid),
-    }
-}
-
-fn undo(step: &Step) -> Undo {
-    let none = |why: &str| Undo::None { why: why.to_owned() };
-    match step {
-        Step::CompressLogs(_) => Undo::ByActuator { how: "each file is unpacked again, while there is room for it".to_owned() },
-        Step::DeleteFiles(batch) => match batch.family {
-            FileFamily::PackageCache | FileFamily::PipCache | FileFamily::NpmCache => none("can be fetched again"),
-            _ => none("deleted files are gone; they were old and nobody had them open"),
-        },
-        Step::VacuumJournal { .. } => none("old journal entries are gone, the newest stay"),
-        Step::PruneImages { .. } => Undo::ByActuator { how: "each image is pulled again by its digest".to_owned() },
-        Step::GrowVolume(_) => none("a filesystem that is in use is not shrunk"),
-        Step::RestartHolder(_) => none("a restart cannot be taken back; the unit has said that it is safe"),
+        // Nothing that helps a filesystem.
+        Step::PreferVictims(_)
+        | Step::LimitUnit(_)
+        | Step::CalmProcess(_)
+        | Step::SnapshotHeap(_)
+        | Step::RestartUnit(_)
+        | Step::KillProcess { .. } => String::new(),
     }
 }

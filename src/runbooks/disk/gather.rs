@@ -130,7 +130,8 @@ fn filesystem(host: &dyn ReadHost, mounts: &Observed<Vec<Mount>>, subject: &Subj
             fullest(host, all.iter().filter(local).filter(on_it))
                 .unwrap_or_else(|| nothing(format!("no filesystem on disk {name} could be read")))
         }
-        Subject::Host => fullest(host, all.iter().filter(local)).unwrap_or_else(|| nothing("no local filesystem could be read".into())),
+        // Units and processes are nothing that this runbook's signals are about.
+        Subject::Host | Subject::Unit { .. } | Subject::Process { .. } => fullest(host, all.iter().filter(local)).unwrap_or_else(|| nothing("no local filesystem could be read".into())),
     }
 }
 
@@ -164,7 +165,7 @@ fn io(host: &dyn ReadHost, ask: &FocusedAsk<'_>, mount: &Mount) -> Io {
     let disks: Observed<Vec<String>> = host.disks_under(mount).into();
     let name = match ask.subject {
         Subject::Disk { name } => Some(name),
-        Subject::Filesystem { .. } | Subject::Host => disks.value().and_then(|d| d.last()),
+        Subject::Filesystem { .. } | Subject::Host | Subject::Unit { .. } | Subject::Process { .. } => disks.value().and_then(|d| d.last()),
     };
     let busy = name.and_then(|n| ask.history.busy(n));
     let busy = busy.map_or_else(|| Observed::unavailable("the disk's counters were not read twice yet"), Observed::fresh);

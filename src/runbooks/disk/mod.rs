@@ -23,7 +23,7 @@ use super::{ClassSpec, FocusedAsk, Problem, Runbook, SignalSpec};
 use crate::detect::{Condition, History};
 use crate::guard::Limits;
 use crate::host::ReadHost;
-use crate::model::{AfterStep, Diagnosis, Now, Plan, RunbookId, Sample, Verdict};
+use crate::model::{AfterStep, Diagnosis, Now, Plan, RunbookId, Sample, StepKind, Verdict};
 
 #[derive(Debug)]
 pub struct Disk;
@@ -33,6 +33,7 @@ impl Runbook for Disk {
     const SCHEMA: u32 = evidence::SCHEMA;
     const SIGNALS: &'static [SignalSpec] = signals::SIGNALS;
     const CLASSES: &'static [ClassSpec] = class::CLASSES;
+    const STEPS: &'static [StepKind] = plan::STEPS;
     const PAGE: &'static str = include_str!("../../../docs/runbooks/disk.md");
 
     type Evidence = Evidence;

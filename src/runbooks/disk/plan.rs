@@ -10,6 +10,21 @@ use super::need::Need;
 use super::offers::{Load, Offer, ladder};
 use crate::model::{Bytes, Diagnosis, Plan, StepKind, Subject, Unavailable};
 
+pub(super) const STEPS: &[StepKind] = &[
+    StepKind::CompressLogs,
+    StepKind::RotatedLogs,
+    StepKind::WalArchives,
+    StepKind::VacuumJournal,
+    StepKind::Tmp,
+    StepKind::PruneImages,
+    StepKind::PackageCache,
+    StepKind::PipCache,
+    StepKind::NpmCache,
+    StepKind::CoreDumps,
+    StepKind::GrowVolume,
+    StepKind::RestartHolder,
+];
+
 pub(super) fn plan(evidence: &Evidence, diagnosis: &Diagnosis, params: &Params) -> Plan {
     let mut plan =
         Plan { subject: evidence.subject.clone(), steps: Vec::new(), escalate: None, follow_ups: Vec::new(), not_available: Vec::new() };
@@ -47,7 +62,7 @@ fn hands_off(evidence: &Evidence, diagnosis: &Diagnosis) -> Option<&'static str>
     }
     match evidence.subject {
         Subject::Filesystem { .. } => None,
-        Subject::Disk { .. } | Subject::Host => Some("only a filesystem that has opted in is cleaned; its own signals do that"),
+        Subject::Disk { .. } | Subject::Host | Subject::Unit { .. } | Subject::Process { .. } => Some("only a filesystem that has opted in is cleaned; its own signals do that"),
     }
 }
 

@@ -4,8 +4,11 @@
 //! the same one. Commands are carried out in their order, and a [`Command::Record`] is durable before the next one starts:
 //! that is the write-ahead rule.
 
+mod standing;
+
+use self::standing::Then;
 use super::dialogue::{Act, Command, Event, Timing};
-use crate::guard::{self, Asked, Circumstances, Holds, PastAct, Policy};
+use crate::guard::{self, Asked, Circumstances};
 use crate::model::{
     AfterStep, Body, Diagnosis, Effect, Escalation, IncidentId, IntentId, IntentOutcome, Now, Outcome, Phase, Plan, PlannedStep, Recorded,
     Refusal, RefusalReason, RunbookId, Seconds, Signal, Subject, Verdict,
@@ -51,6 +54,22 @@ enum State {
     },
     RefillPause,
     Refill,
+    /// Standing acts are taken back, the newest first; then it goes on.
+    Undoing {
+        tries: u32,
+        then: Then,
+    },
+    UndoPause {
+        tries: u32,
+        then: Then,
+    },
+    /// A person has been told, and what stands keeps the host well until the cause is gone.
+    Holding {
+        since: Now,
+    },
+    HoldPause {
+        since: Now,
+    },
     Finished,
 }
 
@@ -76,6 +95,10 @@ pub struct Episode {
     uncertain: bool,
     refusals: Vec<Refusal>,
     escalated: bool,
+    /// Acts that last until they are taken back, oldest first.
+    standing: Vec<IntentId>,
+    /// The last look after a step found that nothing more is needed.
+    held: bool,
 }
 
 /// One round of repair, one more if the first did not do.
@@ -107,6 +130,8 @@ impl Episode {
             uncertain: false,
             refusals: Vec::new(),
             escalated: false,
+            standing: Vec::new(),
+            held: false,
         }
     }
 
@@ -118,6 +143,7 @@ impl Episode {
         decision: Option<(Diagnosis, Plan)>,
         open: Option<IntentId>,
         acted: u32,
+        standing: Vec<IntentId>,
         now: &Now,
     ) -> (Self, Vec<Command>) {
         self.round = round.max(1);
@@ -125,6 +151,7 @@ impl Episode {
         self.before = before;
         self.decision = decision;
         self.acted = acted;
+        self.standing = standing;
         let mut commands = vec![note("the agent was stopped in the middle of this episode; it goes on by looking, not by repeating")];
         match open {
             Some(intent) => {
@@ -165,11 +192,11 @@ impl Episode {
             (_, Event::NoRecord { why }) => self.no_record(why),
             (State::Gathering, Event::Gathered(recorded)) => self.decide(recorded, now),
             (State::Gathering, Event::GatherFailed { why }) => self.escalate_and_close(&format!("the evidence could not be taken: {why}")),
-            (State::Turn { step, tries }, Event::Turn { policy, holds, past }) => self.turn(step, tries, &policy, &holds, &past, now),
-            (State::Patience { step, tries }, Event::Timer) => {
-                self.state = State::Turn { step, tries };
-                vec![Command::AskTurn]
+            (State::Turn { step, tries }, Event::Turn { policy, holds, past, targets }) => {
+                let here = Circumstances { policy: &policy, holds: &holds, past: &past, targets: &targets, now };
+                self.turn(step, tries, here)
             }
+            (State::Patience { step, tries }, Event::Timer) => self.ask_turn(step, tries),
             (State::Acting { step }, Event::Performed(effect)) => self.performed(step, effect),
             (State::Acting { step }, Event::Refused(refusal)) => self.actuator_refused(step, refusal),
             (State::Acting { step }, Event::Lost { why }) => {
@@ -198,10 +225,15 @@ impl Episode {
                 self.state = State::Refill;
                 vec![Command::Gather { phase: Phase::Refill, depth: Depth::Quick }]
             }
-            (State::Refill, Event::Gathered(recorded)) => self.refill(&recorded),
-            (State::Refill, Event::GatherFailed { why }) => self.failed(Verdict::Unknown { why }),
+            (State::Refill, Event::Gathered(recorded)) => self.refill(&recorded, now),
+            (State::Refill, Event::GatherFailed { why }) => self.failed(Verdict::Unknown { why }, now),
+            (State::Undoing { tries, then }, Event::Undone(result)) => self.undone(tries, then, result, now),
+            (State::UndoPause { tries, then }, Event::Timer) => self.undo_next(tries, then, now),
+            (State::HoldPause { since }, Event::Timer) => self.look_at_held(since),
+            (State::Holding { since }, Event::Gathered(recorded)) => self.still_held(since, Some(&recorded), now),
+            (State::Holding { since }, Event::GatherFailed { .. }) => self.still_held(since, None, now),
             (_, Event::Begin | Event::Gathered(_) | Event::GatherFailed { .. } | Event::Turn { .. } | Event::Performed(_)) => Vec::new(),
-            (_, Event::Refused(_) | Event::Lost { .. } | Event::Outcome(_) | Event::Timer) => Vec::new(),
+            (_, Event::Refused(_) | Event::Lost { .. } | Event::Outcome(_) | Event::Undone(_) | Event::Timer) => Vec::new(),
         }
     }
 
@@ -249,18 +281,21 @@ impl Episode {
         match (empty, person) {
             (true, true) => commands.extend(self.escalate_and_close(&diagnosis.summary)),
             (true, false) if self.acted > 0 => {
-                commands.extend(self.failed(Verdict::NotResolved { why: "nothing is left that may be done".into() }))
+                commands.extend(self.failed(Verdict::NotResolved { why: "nothing is left that may be done".into() }, now))
             }
             (true, false) => commands.extend(self.close(Outcome::Observed, &format!("{}: nothing to do", diagnosis.summary))),
-            (false, _) => {
-                self.state = State::Turn { step: 0, tries: 0 };
-                commands.push(Command::AskTurn);
-            }
+            (false, _) => commands.extend(self.ask_turn(0, 0)),
         }
         commands
     }
 
-    fn turn(&mut self, step: usize, tries: u32, policy: &Policy, holds: &Holds, past: &[PastAct], now: &Now) -> Vec<Command> {
+    fn ask_turn(&mut self, step: usize, tries: u32) -> Vec<Command> {
+        self.state = State::Turn { step, tries };
+        vec![Command::AskTurn(self.planned(step).map(|planned| Box::new(planned.step)))]
+    }
+
+    fn turn(&mut self, step: usize, tries: u32, here: Circumstances<'_>) -> Vec<Command> {
+        let now = here.now;
         let Some((diagnosis, plan)) = self.decision.clone() else { return Vec::new() };
         let Some(planned) = plan.steps.get(step) else { return self.ladder_end(now) };
         if self.signals.is_empty() && self.acted == 0 {
@@ -273,7 +308,7 @@ impl Episode {
             step: &planned.step,
             confidence: diagnosis.confidence,
         };
-        match guard::admit(asked, Circumstances { policy, holds, past, now }) {
+        match guard::admit(asked, here) {
             Ok(admitted) => {
                 let intent = self.intent(step);
                 let (files, bytes) = guard::load(&planned.step);
@@ -291,6 +326,7 @@ impl Episode {
                     subject: self.subject.clone(),
                     files,
                     bytes: bytes.0,
+                    on: planned.step.works_on(),
                 }));
                 commands.push(Command::Act(Box::new(Act {
                     intent,
@@ -329,8 +365,7 @@ impl Episode {
     fn actuator_refused(&mut self, step: usize, refusal: Refusal) -> Vec<Command> {
         let Some(planned) = self.planned(step) else { return Vec::new() };
         let mut commands = vec![self.refused(step, &planned, &refusal)];
-        self.state = State::Turn { step: step + 1, tries: 0 };
-        commands.push(Command::AskTurn);
+        commands.extend(self.ask_turn(step + 1, 0));
         commands
     }
 
@@ -341,8 +376,7 @@ impl Episode {
     /// The next rung of the ladder, or its end.
     fn next(&mut self, step: usize, now: &Now) -> Vec<Command> {
         if self.planned(step + 1).is_some() {
-            self.state = State::Turn { step: step + 1, tries: 0 };
-            vec![Command::AskTurn]
+            self.ask_turn(step + 1, 0)
         } else {
             self.ladder_end(now)
         }
@@ -379,6 +413,7 @@ impl Episode {
     fn performed(&mut self, step: usize, effect: Effect) -> Vec<Command> {
         let intent = self.intent(step);
         self.acted += 1;
+        self.stands(step, &intent, Some(&effect));
         self.state = State::Looking { step, intent: intent.clone() };
         vec![record(Body::Effect { intent, effect }), self.look(step)]
     }
@@ -391,6 +426,7 @@ impl Episode {
     fn outcome(&mut self, step: usize, intent: IntentId, tries: u32, answer: Result<IntentOutcome, String>, now: &Now) -> Vec<Command> {
         match answer {
             Ok(IntentOutcome::Done(effect) | IntentOutcome::Undone(effect)) => {
+                self.stands(step, &intent, Some(&effect));
                 self.acted = self.acted.max(1);
                 self.state = State::Looking { step, intent: intent.clone() };
                 vec![record(Body::Effect { intent, effect }), self.look(step)]
@@ -406,6 +442,7 @@ impl Episode {
                 commands
             }
             Ok(IntentOutcome::Open) => {
+                self.stands(step, &intent, None);
                 self.acted = self.acted.max(1);
                 self.uncertain = true;
                 let mut commands = vec![note(&format!("{intent} was begun and its end is not known: it is verified, not repeated"))];
@@ -419,6 +456,7 @@ impl Episode {
                 commands
             }
             Err(why) => {
+                self.stands(step, &intent, None);
                 self.acted = self.acted.max(1);
                 self.uncertain = true;
                 let mut commands = vec![note(&format!("what became of {intent} cannot be learnt: {why}"))];
@@ -436,9 +474,12 @@ impl Episode {
         .unwrap_or_else(|e| AfterStep::Abort { why: format!("the evidence could not be read back: {e}") });
         self.last = Some(recorded);
         let mut commands = vec![record(Body::AfterStep { intent, after: after.clone() })];
+        self.held = matches!(after, AfterStep::Enough { .. });
         match after {
             AfterStep::Continue { .. } => commands.extend(self.next(step, now)),
-            AfterStep::Enough { .. } | AfterStep::Abort { .. } => commands.extend(self.start_verify(now)),
+            AfterStep::Enough { .. } => commands.extend(self.start_verify(now)),
+            // What did not help does not stay.
+            AfterStep::Abort { .. } => commands.extend(self.take_back(Then::Verify, now)),
         }
         commands
     }
@@ -473,17 +514,17 @@ impl Episode {
             self.state = State::VerifyPause { since: since.clone() };
             return vec![Command::Wait(self.timing.verify_every)];
         }
-        self.failed(verdict)
+        self.failed(verdict, now)
     }
 
-    fn refill(&mut self, recorded: &Recorded) -> Vec<Command> {
+    fn refill(&mut self, recorded: &Recorded, now: &Now) -> Vec<Command> {
         let (verified, first) = match &self.verified {
             Some((verified, why)) => (Some(verified), why.clone()),
             None => (None, String::new()),
         };
         let why = match self.judge(verified, recorded) {
             Verdict::Resolved { .. } => format!("{first}; still so {} later", Seconds(self.timing.refill_after.as_secs_f64())),
-            verdict => return self.failed(verdict),
+            verdict => return self.failed(verdict, now),
         };
         let mut commands = vec![record(Body::Verdict { verdict: Verdict::Resolved { why: why.clone() } })];
         let (outcome, summary) = match (self.acted, self.uncertain) {
@@ -495,7 +536,7 @@ impl Episode {
         commands
     }
 
-    fn failed(&mut self, verdict: Verdict) -> Vec<Command> {
+    fn failed(&mut self, verdict: Verdict, now: &Now) -> Vec<Command> {
         let why = match &verdict {
             Verdict::Resolved { why } | Verdict::NotResolved { why } | Verdict::Unknown { why } => why.clone(),
         };
@@ -512,6 +553,9 @@ impl Episode {
             commands.push(Command::ReleaseTurn);
             commands.push(note("not resolved: one more round, with new evidence"));
             commands.push(self.gather_round());
+        } else if self.held && !self.standing.is_empty() {
+            commands.extend(self.escalation(&why));
+            commands.extend(self.hold(now));
         } else {
             commands.extend(self.escalate_and_close(&why));
         }
@@ -536,7 +580,12 @@ impl Episode {
         commands
     }
 
+    /// What still stands is taken back first.
     fn close(&mut self, outcome: Outcome, summary: &str) -> Vec<Command> {
+        if let Some(intent) = self.standing.last().cloned() {
+            self.state = State::Undoing { tries: 0, then: Then::Close { outcome, summary: summary.to_owned() } };
+            return vec![Command::Undo { intent }];
+        }
         self.state = State::Finished;
         vec![record(Body::Closed { outcome, summary: summary.to_owned() }), Command::ReleaseTurn, Command::Finish(outcome)]
     }
@@ -544,7 +593,7 @@ impl Episode {
 
 /// Reasons that pass by themselves: worth waiting for, not worth a page yet.
 const fn passing(reason: RefusalReason) -> bool {
-    matches!(reason, RefusalReason::PackageManager | RefusalReason::AnotherEpisode)
+    matches!(reason, RefusalReason::PackageManager | RefusalReason::AnotherEpisode | RefusalReason::Backoff)
 }
 
 fn record(body: Body) -> Command {

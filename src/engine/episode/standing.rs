@@ -1,0 +1,102 @@
+//! Acts that last until they are taken back: limits, preferences, scheduling classes. They are taken back when the episode ends, and it
+//! ends only when the cause is gone: while a limit is all that keeps the host well, a person is told and the limit stays.
+
+use super::{Command, Episode, State, note, record};
+use crate::model::{Body, Effect, EffectState, IntentId, Now, Outcome, Phase, Recorded, Refusal, RefusalReason, Seconds, Verdict};
+use crate::runbooks::Depth;
+
+/// What comes after everything is taken back.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Then {
+    Verify,
+    Close { outcome: Outcome, summary: String },
+}
+
+/// An actuator that was restarted answers again within seconds.
+const TRIES: u32 = 12;
+
+impl Episode {
+    /// Keeps in mind what must be taken back. Of an act whose end is not known (`None`) that is assumed: taking back what was not done
+    /// does nothing.
+    pub(super) fn stands(&mut self, step: usize, intent: &IntentId, effect: Option<&Effect>) {
+        let standing = self.planned(step).is_some_and(|planned| planned.step.kind().is_standing());
+        let done = effect.is_none_or(|e| e.state != EffectState::Failed && e.done > 0);
+        if standing && done && !self.standing.contains(intent) {
+            self.standing.push(intent.clone());
+        }
+    }
+
+    /// Takes back everything that stands, then goes on.
+    pub(super) fn take_back(&mut self, then: Then, now: &Now) -> Vec<Command> {
+        self.undo_next(0, then, now)
+    }
+
+    pub(super) fn undo_next(&mut self, tries: u32, then: Then, now: &Now) -> Vec<Command> {
+        match self.standing.last().cloned() {
+            Some(intent) => {
+                self.state = State::Undoing { tries, then };
+                vec![Command::Undo { intent }]
+            }
+            None => match then {
+                Then::Verify => self.start_verify(now),
+                Then::Close { outcome, summary } => self.close(outcome, &summary),
+            },
+        }
+    }
+
+    pub(super) fn undone(&mut self, tries: u32, then: Then, result: Result<Effect, Refusal>, now: &Now) -> Vec<Command> {
+        let Some(intent) = self.standing.last().cloned() else { return self.undo_next(0, then, now) };
+        match result {
+            Ok(effect) => {
+                self.standing.pop();
+                let mut commands = vec![record(Body::Undone { intent, effect })];
+                commands.extend(self.undo_next(0, then, now));
+                commands
+            }
+            Err(refusal) if passes(refusal.reason) && tries < TRIES => {
+                self.state = State::UndoPause { tries: tries + 1, then };
+                vec![Command::Wait(self.timing.verify_every)]
+            }
+            Err(refusal) => {
+                self.standing.pop();
+                let why = format!("{intent} still stands, and could not be taken back: {refusal}. Try: byteportctl undo {}", self.id);
+                let mut commands = vec![record(Body::UndoRefused { intent, refusal })];
+                commands.extend(self.escalation(&why));
+                commands.extend(self.undo_next(0, then, now));
+                commands
+            }
+        }
+    }
+
+    /// The host is well as long as the limit stands. The turn is free for others.
+    pub(super) fn hold(&mut self, now: &Now) -> Vec<Command> {
+        self.state = State::HoldPause { since: now.clone() };
+        let most = Seconds(self.timing.hold_at_most.as_secs_f64());
+        let text = format!("what was limited stays limited until the cause is gone, at most {most}; to lift it now: byteportctl undo {}", self.id);
+        vec![note(&text), Command::ReleaseTurn, Command::Wait(self.timing.hold_every)]
+    }
+
+    pub(super) fn look_at_held(&mut self, since: Now) -> Vec<Command> {
+        self.state = State::Holding { since };
+        vec![Command::Gather { phase: Phase::Verify, depth: Depth::Quick }]
+    }
+
+    pub(super) fn still_held(&mut self, since: Now, recorded: Option<&Recorded>, now: &Now) -> Vec<Command> {
+        if let Some(Verdict::Resolved { why }) = recorded.map(|recorded| self.judge(self.before.as_ref(), recorded)) {
+            let mut commands = vec![record(Body::Verdict { verdict: Verdict::Resolved { why: why.clone() } })];
+            commands.extend(self.close(Outcome::Healed, &format!("{why}; the limit is not needed any more")));
+            return commands;
+        }
+        let most = Seconds(self.timing.hold_at_most.as_secs_f64());
+        if now.at_most_since(&since) >= most {
+            return self.close(Outcome::Escalated, &format!("the cause is still there after {most}; what was limited is not any more"));
+        }
+        self.state = State::HoldPause { since };
+        vec![Command::Wait(self.timing.hold_every)]
+    }
+}
+
+/// Worth another try: nobody was there to do it, or he was busy.
+const fn passes(reason: RefusalReason) -> bool {
+    matches!(reason, RefusalReason::NoActuator | RefusalReason::AnotherEpisode)
+}

@@ -62,6 +62,8 @@ pub enum Verb {
     Pause(Pause),
     /// End a pause
     Resume(Resume),
+    /// Say that something was released now, so that what grows after it is told to have begun with it
+    MarkDeploy(MarkDeploy),
     /// Check configuration files; all faults at once
     Check(Check),
     /// Every runbook: its signals, classes and manual page
@@ -175,6 +177,13 @@ pub struct Pause {
 pub struct Resume {
     /// Only this runbook's pause; every pause without it
     pub runbook: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct MarkDeploy {
+    /// The unit's or the package's name
+    pub name: String,
+    pub version: String,
 }
 
 #[derive(Debug, Args)]

@@ -13,6 +13,7 @@ pub mod decided;
 mod doctor;
 mod explain;
 mod incidents;
+mod mark_deploy;
 mod pause;
 mod plan;
 mod progress;

@@ -9,7 +9,7 @@ use clap::Parser as _;
 
 use super::args::{Ctl, DEFAULT_SOCKET, Verb};
 use super::ctx::{Ctx, Done, Misused};
-use super::{bundle, catalog, check, config, doctor, explain, incidents, pause, plan, replay, status, top, undo};
+use super::{bundle, catalog, check, config, doctor, explain, incidents, mark_deploy, pause, plan, replay, status, top, undo};
 use crate::report::{Paint, clean};
 
 const FINDINGS: u8 = 1;
@@ -75,6 +75,7 @@ fn run(verb: &Verb, ctx: &mut Ctx<'_>) -> Result<Done> {
         Verb::Undo(args) => undo::run(args, ctx),
         Verb::Pause(args) => pause::pause(args, ctx),
         Verb::Resume(args) => pause::resume(args, ctx),
+        Verb::MarkDeploy(args) => mark_deploy::run(args, ctx),
         Verb::Check(args) => check::run(args, ctx),
         Verb::Catalog(args) => catalog::run(args, ctx),
         Verb::Config(args) => config::run(args, ctx),

@@ -45,6 +45,9 @@ pub enum DriverError {
 /// Signals that stay raised get another episode after this: what was refused then may be allowed by now.
 const LOOK_AGAIN: Duration = Duration::from_secs(6 * 3600);
 
+/// For taking back what stands before the agent stops.
+const TAKE_BACK: Duration = Duration::from_secs(10);
+
 /// Between two looks at what is near and changes rarely: the actuator, the state folder.
 const GREET_EVERY_S: f64 = 30.0;
 
@@ -178,6 +181,13 @@ pub async fn run(config_path: &Path, root: &Path, on_scrape: OnScrape) -> Result
     }
     // Episodes are cut where they stand: what is open in the record is taken up by the next start, as after a crash.
     tasks::stopping();
+    engine.tasks.abort_all();
+    let holding = shared.clone();
+    let let_go = tokio::task::spawn_blocking(move || recovery::take_back_all(&holding, TAKE_BACK));
+    // The actuator may hang; systemd's patience with us is not longer.
+    if tokio::time::timeout(TAKE_BACK + Duration::from_secs(2), let_go).await.is_err() {
+        tracing::warn!("not everything that stands was taken back in time; the next start goes on");
+    }
     tracing::info!("stopping; {} open episodes are taken up again at the next start", engine.episodes.len());
     let carrying = Carried {
         boot,

@@ -16,7 +16,10 @@ use tokio::net::unix::UCred;
 
 use super::shared::{Shared, lock};
 use super::{top, views};
-use crate::wire::local::{ConfigView, Incident, Pause, PlanAnswer, PlanAsk, Problem, Resume, Status, Top, UndoAnswer, UndoAsk};
+use crate::record;
+use crate::wire::local::{
+    ConfigView, Deployed, Incident, Marked, Pause, PlanAnswer, PlanAsk, Problem, Resume, Status, Top, UndoAnswer, UndoAsk,
+};
 
 /// Who is on the other end.
 #[derive(Debug, Clone)]
@@ -60,6 +63,7 @@ pub(super) async fn serve(listener: UnixListener, shared: Arc<Shared>) -> io::Re
         .route("/v1/pause", post(pause))
         .route("/v1/resume", post(resume))
         .route("/v1/undo", post(undo))
+        .route("/v1/deploys", post(deployed))
         .with_state(shared);
     axum::serve(listener, router.into_make_service_with_connect_info::<Peer>()).await
 }
@@ -145,4 +149,17 @@ async fn resume(State(shared): State<Arc<Shared>>, ConnectInfo(peer): ConnectInf
 async fn undo(State(shared): State<Arc<Shared>>, ConnectInfo(peer): ConnectInfo<Peer>, Json(ask): Json<UndoAsk>) -> Answer<UndoAnswer> {
     may_change(&peer, &format!("undo {}", ask.incident))?;
     blocking(move || views::undo(&shared, &ask.incident.0)).await
+}
+
+async fn deployed(State(shared): State<Arc<Shared>>, ConnectInfo(peer): ConnectInfo<Peer>, Json(ask): Json<Deployed>) -> Answer<Marked> {
+    let problem = |error: String| Problem { error, hint: None };
+    if let Some(why) = record::not_a_mark(&ask.name, &ask.version) {
+        return Err((StatusCode::UNPROCESSABLE_ENTITY, Json(problem(why))));
+    }
+    may_change(&peer, &format!("mark {} {} as deployed", ask.name, ask.version))?;
+    blocking(move || {
+        record::mark_deploy(&shared.config().state_dir, &ask.name, &ask.version).map_err(|e| problem(e.to_string()))?;
+        Ok(Marked { at: shared.host.now().wall })
+    })
+    .await
 }

@@ -1,9 +1,12 @@
-//! After a crash: episodes that the record shows as open are taken up by looking, never by repeating.
+//! What open incidents have left: after a crash they are taken up by looking, never by repeating; before a stop, what stands is taken back.
+
+use std::time::{Duration, Instant};
 
 use super::dialogue::{Command, Timing};
-use super::episode::Episode;
+use super::episode::{Episode, Left};
 use super::shared::{Shared, lock};
-use crate::model::{Body, EffectState, IncidentSummary, IntentId, Outcome, Phase};
+use super::tasks;
+use crate::model::{Body, IncidentSummary, Outcome, Refusal, RefusalReason};
 use crate::runbooks;
 
 /// An episode that was cut, and what it does first.
@@ -24,56 +27,53 @@ pub(super) fn open_episodes(shared: &Shared, timing: Timing) -> Vec<Cut> {
 }
 
 fn take_up(shared: &Shared, summary: &IncidentSummary, timing: Timing) -> Option<Cut> {
-    let close = |why: &str| {
-        let body = Body::Closed { outcome: Outcome::Interrupted, summary: why.to_owned() };
+    let Some(entry) = runbooks::find(&summary.runbook) else {
+        let body = Body::Closed { outcome: Outcome::Interrupted, summary: "this version has no such runbook".to_owned() };
         if let Err(e) = shared.append(&summary.id, &summary.runbook, body) {
             tracing::error!("{}: {e}", summary.id);
         }
-    };
-    let Some(entry) = runbooks::find(&summary.runbook) else {
-        close("this version has no such runbook");
         return None;
     };
-    let entries = match lock(&shared.store).entries(&summary.id) {
-        Ok(entries) => entries,
+    let left = left(shared, summary)?;
+    let episode = Episode::new(summary.id.clone(), entry, summary.subject.clone(), Vec::new(), shared.params(&entry.id), timing);
+    let (episode, commands) = episode.resume(left, &shared.host.now());
+    Some(Cut { episode, commands })
+}
+
+fn left(shared: &Shared, summary: &IncidentSummary) -> Option<Left> {
+    match lock(&shared.store).entries(&summary.id) {
+        Ok(entries) => Some(Left::of(entries)),
         Err(e) => {
             tracing::error!("{}: its record cannot be read: {e}", summary.id);
-            return None;
-        }
-    };
-    let mut before = None;
-    let mut decision = None;
-    let mut round = 1;
-    let mut open = None;
-    let mut acted = 0;
-    let mut standing: Vec<IntentId> = Vec::new();
-    for entry in entries {
-        match entry.body {
-            Body::Evidence { phase: Phase::Diagnosis { round: r }, recorded } => {
-                round = r;
-                before = Some(recorded);
-            }
-            Body::Decision { diagnosis, plan, .. } => decision = Some((diagnosis, plan)),
-            Body::Intent { intent, kind, .. } => {
-                if kind.is_standing() {
-                    standing.push(intent.clone());
-                }
-                open = Some(intent);
-            }
-            // A refusal or an effect ends the intent before it; what is unknown stays open.
-            Body::Refused { .. } => standing.retain(|s| Some(s) != open.take().as_ref()),
-            Body::Effect { intent, effect } => {
-                open = None;
-                acted += 1;
-                if effect.state == EffectState::Failed {
-                    standing.retain(|s| s != &intent);
-                }
-            }
-            Body::Undone { intent, .. } | Body::UndoRefused { intent, .. } => standing.retain(|s| s != &intent),
-            _ => {}
+            None
         }
     }
-    let episode = Episode::new(summary.id.clone(), entry, summary.subject.clone(), Vec::new(), shared.params(&entry.id), timing);
-    let (episode, commands) = episode.resume(round, before, decision, open, acted, standing, &shared.host.now());
-    Some(Cut { episode, commands })
+}
+
+/// Nobody looks after a limit while the agent is not there: what stands is taken back, as far as it goes within `patience`. The rest is taken
+/// back by the next start, or by the actuator once it has missed the agent for long enough. Blocking.
+pub(super) fn take_back_all(shared: &Shared, patience: Duration) {
+    let until = Instant::now() + patience;
+    let open = lock(&shared.store).open_incidents().unwrap_or_default();
+    for summary in open {
+        let standing = left(shared, &summary).map(|left| left.standing).unwrap_or_default();
+        for intent in standing.into_iter().rev() {
+            let result = loop {
+                match tasks::undo(&shared.client, &intent) {
+                    // The act in hand comes to its end first.
+                    Err(refusal) if refusal.reason == RefusalReason::AnotherEpisode && Instant::now() < until => {
+                        std::thread::sleep(Duration::from_millis(100));
+                    }
+                    result => break result,
+                }
+            };
+            if let Err(Refusal { reason, detail }) = &result {
+                tracing::warn!(BYTEPORT_INCIDENT = summary.id.0.as_str(), "{intent} still stands: {}: {detail}", reason.as_str());
+                continue;
+            }
+            if let Ok(effect) = result {
+                drop(shared.append(&summary.id, &summary.runbook, Body::Undone { intent, effect }));
+            }
+        }
+    }
 }

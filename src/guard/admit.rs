@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Limits, PastAct, cooldown_left, never, spent, units};
 use crate::model::{
-    Bytes, Confidence, FileBatch, GrowVolume, IncidentId, Now, Observed, Refusal, RefusalReason as Why, RunbookId, Seconds, Step,
-    Subject, Targets,
+    Bytes, Confidence, FileBatch, GrowVolume, IncidentId, Now, Observed, Refusal, RefusalReason as Why, RunbookId, Seconds, Step, Subject,
+    Targets,
 };
 
 /// A step that passed every check of this module. No other code can make one.
@@ -250,7 +250,8 @@ fn history(asked: &Asked<'_>, here: &Circumstances<'_>) -> Result<(), Refusal> {
     units::history(asked.step, asked.confidence, here.past, limits, here.now)?;
     // Units and processes have counts of their own; it is filesystems that are left alone for a while.
     if matches!(asked.subject, Subject::Filesystem { .. })
-        && let Some((left, past)) = cooldown_left(here.past, asked.runbook, asked.subject, asked.incident, limits.cooldown, here.now) {
+        && let Some((left, past)) = cooldown_left(here.past, asked.runbook, asked.subject, asked.incident, limits.cooldown, here.now)
+    {
         return refuse(
             Why::Cooldown,
             format!("{} was acted on by {}; another {left} of {} to go", asked.subject, past.incident, Seconds(limits.cooldown.0)),
@@ -286,7 +287,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::model::{BootId, FileFamily, FileTarget, HolderAction, ImageTarget, IntentId, StepKind};
+    use crate::model::{BootId, FileFamily, FileTarget, Holder, HolderAction, ImageTarget, IntentId, StepKind, UnitTarget};
 
     fn now() -> Now {
         Now { wall: jiff::Timestamp::from_second(1_000_000).unwrap(), boot: BootId("a".into()), uptime_s: 500_000.0 }
@@ -309,6 +310,15 @@ mod tests {
         Step::RestartHolder(Holder { unit: unit.into(), pid: 9, start_ticks: 9, action: HolderAction::Restart, device: 7, held: Bytes(1) })
     }
 
+    fn restart() -> Step {
+        Step::RestartUnit(UnitTarget { unit: "app.service".into(), invocation: "1f".into() })
+    }
+
+    fn restarted(ago_s: f64) -> PastAct {
+        let (wall, uptime_s) = (now().wall - jiff::SignedDuration::from_secs_f64(ago_s), now().uptime_s - ago_s);
+        PastAct { kind: StepKind::RestartUnit, on: Some("app.service".into()), ..past("memory-1", Now { wall, uptime_s, ..now() }, 1, 0) }
+    }
+
     fn grow(vg: &str, from: u64, to: u64) -> Step {
         let (from, to) = (Bytes(from << 30), Bytes(to << 30));
         Step::GrowVolume(GrowVolume { vg: vg.into(), lv: "root".into(), mount: "/".into(), fs_type: "ext4".into(), from, to })
@@ -327,6 +337,7 @@ mod tests {
         policy: Policy,
         holds: Holds,
         past: Vec<PastAct>,
+        targets: Targets,
         now: Now,
     }
 
@@ -347,6 +358,7 @@ mod tests {
                     ledger: Observed::fresh(()),
                 },
                 past: vec![],
+                targets: Targets { unit: Some(Observed::fresh(units::tests::facts())), processes: vec![] },
                 now: now(),
             }
         }
@@ -366,7 +378,8 @@ mod tests {
                 step: &self.step,
                 confidence: Confidence::new(self.confidence),
             };
-            let here = Circumstances { policy: &self.policy, holds: &self.holds, past: &self.past, now: &self.now };
+            let (policy, holds, past) = (&self.policy, &self.holds, &self.past);
+            let here = Circumstances { policy, holds, past, targets: &self.targets, now: &self.now };
             match admit(asked, here) {
                 Ok(admitted) => {
                     assert_eq!(admitted.get(), &self.step);
@@ -390,6 +403,7 @@ mod tests {
             at,
             files,
             bytes: Bytes(bytes),
+            on: None,
         }
     }
 
@@ -400,7 +414,7 @@ mod tests {
     fn bent(step: Step, change: impl FnOnce(&mut FileBatch)) -> World {
         World::with(step, |w| match &mut w.step {
             Step::CompressLogs(b) | Step::DeleteFiles(b) | Step::VacuumJournal { files: b, .. } => change(b),
-            Step::PruneImages { .. } | Step::GrowVolume(_) | Step::RestartHolder(_) => panic!("no files in this step"),
+            _ => panic!("no files in this step"),
         })
     }
 
@@ -409,7 +423,7 @@ mod tests {
         let vacuum =
             Step::VacuumJournal { keep: Bytes(1), files: batch(FileFamily::JournalArchives, "/var/log/journal", "0f/system@1.journal") };
         let compress = Step::CompressLogs(batch(FileFamily::ClosedLogs, "/var/log/nginx", "old.log.1"));
-        for step in [rotated(), vacuum, compress, holder("app.service"), grow("vg", 10, 12), image("app:1", 600)] {
+        for step in [rotated(), vacuum, compress, holder("app.service"), grow("vg", 10, 12), image("app:1", 600), restart()] {
             assert_eq!(World::new(step.clone()).answer(), None, "{step:?}");
         }
     }
@@ -452,6 +466,10 @@ mod tests {
             (Why::OverCap, World::with(rotated(), |w| w.past = vec![past("disk-1", now(), 20_000, 0)])),
             (Why::OverCap, World::new(grow("vg", 499, 501))),
             (Why::Cooldown, World::with(rotated(), |w| w.past = vec![past("disk-0", day_before, 1, 1)])),
+            (Why::Backoff, World::with(restart(), |w| w.past = vec![restarted(29.0)])),
+            (Why::CrashLoop, World::with(restart(), |w| w.past = vec![restarted(1799.0), restarted(900.0)])),
+            (Why::NoOptIn, World::with(restart(), |w| w.subject = Subject::Disk { name: "vda".into() })),
+            (Why::Stale, World::with(restart(), |w| w.targets = Targets::default())),
             (Why::LowConfidence, World::with(rotated(), |w| w.confidence = 0.69)),
             (Why::Paused, World::with(rotated(), |w| w.holds.paused = Some("anna: migration".into()))),
             (Why::PackageManager, World::with(rotated(), |w| w.holds.package_manager = Observed::fresh(Some("dpkg".into())))),
@@ -480,7 +498,7 @@ mod tests {
             assert_eq!(world.answer(), Some(why), "{:?}", world.step);
         }
         // The others are for who carries out: they are given where the step is taken.
-        let elsewhere = [Why::Stale, Why::NoActuator, Why::NotAvailable];
+        let elsewhere = [Why::NoActuator, Why::NotAvailable];
         let reached: BTreeSet<Why> = ways().into_iter().map(|(why, _)| why).collect();
         let all: BTreeSet<Why> = Why::ALL.iter().copied().filter(|w| !elsewhere.contains(w)).collect();
         assert_eq!(reached, all);

@@ -155,7 +155,10 @@ fn process(step: &Step, target: &ProcessTarget, facts: &ProcessFacts, limits: &L
         return refuse(Why::NoOptIn, format!("{who} belongs to no unit and is not named in processes"));
     }
     if step.kind() == StepKind::KillProcess && facts.age_s < YOUNGEST_S {
-        return refuse(Why::TooYoung, format!("{who} is {} old; what is younger than {} is left alone", Seconds(facts.age_s), Seconds(YOUNGEST_S)));
+        return refuse(
+            Why::TooYoung,
+            format!("{who} is {} old; what is younger than {} is left alone", Seconds(facts.age_s), Seconds(YOUNGEST_S)),
+        );
     }
     Ok(())
 }
@@ -172,7 +175,10 @@ pub(super) fn history(step: &Step, confidence: Confidence, past: &[PastAct], lim
             let restart = |p: &PastAct| p.kind.is_restart() && here(p);
             let hour = within(HOUR, &restart);
             if hour.len() as u64 >= limits.max_restarts_per_hour {
-                return refuse(Why::OverCap, format!("{on} was restarted {} times within an hour; max_restarts_per_hour allows no more", hour.len()));
+                return refuse(
+                    Why::OverCap,
+                    format!("{on} was restarted {} times within an hour; max_restarts_per_hour allows no more", hour.len()),
+                );
             }
             let recent = within(CRASH_LOOP.1, &restart).len();
             if recent >= CRASH_LOOP.0 {
@@ -191,7 +197,10 @@ pub(super) fn history(step: &Step, confidence: Confidence, past: &[PastAct], lim
         }
         Step::KillProcess { .. } => {
             if confidence < Confidence::TO_KILL {
-                return refuse(Why::LowConfidence, format!("confidence {confidence} is under {}, which ending a process needs", Confidence::TO_KILL));
+                return refuse(
+                    Why::LowConfidence,
+                    format!("confidence {confidence} is under {}, which ending a process needs", Confidence::TO_KILL),
+                );
             }
             let killed = within(HOUR, &|p| p.kind == StepKind::KillProcess).len() as u64;
             if killed >= limits.max_kills_per_hour {
@@ -217,4 +226,248 @@ pub(super) fn history(step: &Step, confidence: Confidence, past: &[PastAct], lim
 
 fn named(process: &ProcessTarget) -> String {
     format!("{} (pid {})", process.comm, process.pid)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::model::{BootId, Bytes, HeapSnapshot, IncidentId, IntentId, Preference, RunbookId, Subject, UnitLimit, UnitTarget};
+
+    pub(in crate::guard) fn facts() -> UnitFacts {
+        UnitFacts {
+            name: "app.service".into(),
+            active: "active".into(),
+            invocation: "1f".into(),
+            active_for_s: 86_400.0,
+            restarts: 0,
+            start_limit_s: 10.0,
+            job_queued: false,
+            restart_safe: true,
+            main_pid: Some(700),
+            cgroup: "/system.slice/app.service".into(),
+            memory_high: None,
+            memory_max: None,
+            cpu_weight: None,
+            cpu_quota_percent: None,
+        }
+    }
+
+    fn stray() -> ProcessFacts {
+        ProcessFacts {
+            pid: 700,
+            start_ticks: 9,
+            comm: "spin".into(),
+            age_s: 600.0,
+            parent: 1,
+            unit: None,
+            cgroup: "/user.slice".into(),
+            kernel_thread: false,
+            realtime: false,
+            idle_class: false,
+            nice: 0,
+            oom_score_adj: 0,
+            uid: 1000,
+        }
+    }
+
+    fn target(unit: Option<&str>) -> ProcessTarget {
+        ProcessTarget { pid: 700, start_ticks: 9, comm: "spin".into(), unit: unit.map(str::to_owned) }
+    }
+
+    fn kill() -> Step {
+        Step::KillProcess { process: target(None), grace_s: 10 }
+    }
+
+    fn app() -> UnitTarget {
+        UnitTarget { unit: "app.service".into(), invocation: "1f".into() }
+    }
+
+    fn limited(limit: LimitTo) -> Step {
+        Step::LimitUnit(UnitLimit { target: app(), limit })
+    }
+
+    fn allowed() -> Limits {
+        Limits { processes: vec!["spin".into()], heap_snapshot_roots: vec!["/var/heaps".into()], ..Limits::default() }
+    }
+
+    fn why(answer: Result<(), Refusal>) -> Option<Why> {
+        answer.err().map(|refusal| {
+            assert!(!refusal.detail.is_empty());
+            refusal.reason
+        })
+    }
+
+    fn unit_says(step: &Step, change: impl FnOnce(&mut UnitFacts)) -> Option<Why> {
+        let mut facts = facts();
+        change(&mut facts);
+        why(consent(step, &Targets { unit: Some(Observed::fresh(facts)), processes: vec![] }, &allowed()))
+    }
+
+    fn process_says(step: &Step, change: impl FnOnce(&mut ProcessFacts)) -> Option<Why> {
+        let mut facts = stray();
+        change(&mut facts);
+        why(consent(step, &Targets { unit: None, processes: vec![Observed::fresh(facts)] }, &allowed()))
+    }
+
+    #[test]
+    fn a_unit_is_touched_only_by_its_own_word_and_as_it_was_examined() {
+        let restart = Step::RestartUnit(app());
+        for step in [&restart, &limited(LimitTo::CpuWeight(10)), &limited(LimitTo::MemoryHigh(Bytes(1 << 30)))] {
+            assert_eq!(unit_says(step, |_| {}), None);
+            assert_eq!(unit_says(step, |u| u.restart_safe = false), Some(Why::NoOptIn));
+            assert_eq!(unit_says(step, |u| u.active = "deactivating".into()), Some(Why::Stale));
+            assert_eq!(unit_says(step, |u| u.job_queued = true), Some(Why::Stale));
+            assert_eq!(unit_says(step, |u| u.invocation = "20".into()), Some(Why::Stale), "it was started anew");
+            let unread = Targets { unit: Some(Observed::unavailable("systemd does not answer")), processes: vec![] };
+            assert_eq!(why(consent(step, &unread, &allowed())), Some(Why::Stale));
+        }
+        let near_its_limit = |u: &mut UnitFacts| (u.restarts, u.active_for_s) = (1, 9.0);
+        assert_eq!(unit_says(&restart, near_its_limit), Some(Why::CrashLoop));
+        assert_eq!(unit_says(&limited(LimitTo::CpuWeight(10)), near_its_limit), None, "a limit starts nothing");
+    }
+
+    #[test]
+    fn a_limit_that_is_no_narrower_than_one_set_by_hand_is_none() {
+        let quota = limited(LimitTo::CpuQuota(50));
+        for (set, says) in [(Some(50), Some(Why::NotAvailable)), (Some(20), Some(Why::NotAvailable)), (Some(51), None), (None, None)] {
+            assert_eq!(unit_says(&quota, |u| u.cpu_quota_percent = set), says, "{set:?}");
+        }
+        assert_eq!(unit_says(&limited(LimitTo::CpuWeight(10)), |u| u.cpu_weight = Some(1)), Some(Why::NotAvailable));
+        let high = limited(LimitTo::MemoryHigh(Bytes(100)));
+        assert_eq!(unit_says(&high, |u| u.memory_high = Some(Bytes(99))), Some(Why::NotAvailable));
+    }
+
+    #[test]
+    fn a_process_is_the_one_that_was_examined_named_and_of_a_kind_that_may_end() {
+        let (kill, calm) = (kill(), Step::CalmProcess(target(None)));
+        for step in [&kill, &calm] {
+            assert_eq!(process_says(step, |_| {}), None);
+            assert_eq!(process_says(step, |p| p.start_ticks = 10), Some(Why::Stale), "the pid was given to another");
+            assert_eq!(process_says(step, |p| p.unit = Some("db.service".into())), Some(Why::Stale));
+            assert_eq!(process_says(step, |p| p.kernel_thread = true), Some(Why::NeverList));
+            assert_eq!(process_says(step, |p| p.realtime = true), Some(Why::NeverList));
+            assert_eq!(process_says(step, |p| p.comm = "sshd".into()), Some(Why::NeverList), "it calls itself so by now");
+            assert_eq!(process_says(step, |p| p.comm = "spin2".into()), Some(Why::NoOptIn), "another name, another consent");
+            let gone = Targets { unit: None, processes: vec![Observed::unavailable("pid 700 is gone")] };
+            assert_eq!(why(consent(step, &gone, &allowed())), Some(Why::Stale));
+            assert_eq!(why(consent(step, &Targets::default(), &allowed())), Some(Why::Stale));
+        }
+        assert_eq!(process_says(&kill, |p| p.age_s = 59.9), Some(Why::TooYoung));
+        assert_eq!(process_says(&calm, |p| p.age_s = 59.9), None);
+    }
+
+    #[test]
+    fn of_many_processes_those_that_are_gone_do_not_hold_up_the_others() {
+        let unit = Some("app.service");
+        let both = Step::PreferVictims(Preference { unit: unit.map(str::to_owned), processes: vec![target(unit); 2], oom_score_adj: 500 });
+        let member = Observed::fresh(ProcessFacts { unit: unit.map(str::to_owned), ..stray() });
+        let seen = |processes| Targets { unit: Some(Observed::fresh(facts())), processes };
+        let gone = Observed::unavailable("gone");
+        assert_eq!(why(consent(&both, &seen(vec![member.clone(), gone]), &allowed())), None);
+        let left = Observed::fresh(stray());
+        assert_eq!(why(consent(&both, &seen(vec![member, left]), &allowed())), Some(Why::Stale), "one has left the unit");
+    }
+
+    #[test]
+    fn what_a_step_says_of_itself_is_checked_before_anything_is_looked_at() {
+        let says = |step: Step| why(shape(&step, &allowed()));
+        let process = |pid, comm: &str| ProcessTarget { pid, comm: comm.into(), ..target(None) };
+        assert_eq!(says(kill()), None);
+        for (pid, comm) in [(1, "spin"), (2, "kthreadd"), (700, "sshd"), (700, "byteport-agent"), (700, "systemd")] {
+            assert_eq!(says(Step::KillProcess { process: process(pid, comm), grace_s: 10 }), Some(Why::NeverList), "{pid} {comm}");
+        }
+        let of = |unit: &str| Step::RestartUnit(UnitTarget { unit: unit.into(), ..app() });
+        assert_eq!(says(of("docker.service")), Some(Why::NeverList));
+        assert_eq!(says(of("session-3.scope")), Some(Why::NeverList));
+        assert_eq!(says(of("postgresql@15-main.service")), Some(Why::NoOptIn));
+        for (limit, expected) in [
+            (LimitTo::MemoryHigh(Bytes(0)), Some(Why::Malformed)),
+            (LimitTo::CpuQuota(0), Some(Why::Malformed)),
+            (LimitTo::CpuWeight(0), Some(Why::Malformed)),
+            (LimitTo::CpuWeight(10_001), Some(Why::Malformed)),
+            (LimitTo::CpuWeight(1), None),
+        ] {
+            assert_eq!(says(limited(limit)), expected, "{limit:?}");
+        }
+        let prefer = |oom_score_adj, processes| Step::PreferVictims(Preference { unit: None, processes, oom_score_adj });
+        assert_eq!(says(prefer(1000, vec![target(None)])), None);
+        assert_eq!(says(prefer(-1, vec![target(None)])), Some(Why::Malformed), "nobody is protected by us");
+        assert_eq!(says(prefer(1000, vec![])), Some(Why::Malformed));
+        assert_eq!(says(prefer(1000, vec![target(Some("app.service"))])), Some(Why::Malformed));
+        let snapshot =
+            |by, folder: &str| Step::SnapshotHeap(HeapSnapshot { process: target(None), by, folder: folder.into(), room: Bytes(1) });
+        assert_eq!(says(snapshot(SnapshotBy::Jcmd, "/var/heaps/app")), None);
+        assert_eq!(says(snapshot(SnapshotBy::Jcmd, "/var/heapstore")), Some(Why::OutsideRoots));
+    }
+
+    fn at(second: f64) -> Now {
+        let wall = jiff::Timestamp::from_second(1_000_000).unwrap() + jiff::SignedDuration::from_secs_f64(second);
+        Now { wall, boot: BootId("a".into()), uptime_s: 100_000.0 + second }
+    }
+
+    fn act(kind: StepKind, on: &str, second: f64) -> PastAct {
+        PastAct {
+            intent: IntentId(format!("memory-1/{second}")),
+            incident: IncidentId("memory-1".into()),
+            runbook: RunbookId::new("memory"),
+            subject: Subject::Host,
+            kind,
+            at: at(second),
+            files: 1,
+            bytes: Bytes(0),
+            on: Some(on.into()),
+        }
+    }
+
+    fn told(step: &Step, past: &[PastAct], now: &Now) -> Option<Why> {
+        why(history(step, Confidence::new(0.9), past, &allowed(), now))
+    }
+
+    #[test]
+    fn each_restart_waits_longer_and_two_in_half_an_hour_are_the_last() {
+        let restart = Step::RestartUnit(app());
+        let (one, two) = (act(StepKind::RestartUnit, "app.service", 0.0), act(StepKind::RestartHolder, "app.service", 1000.0));
+        let past = [one.clone(), two.clone()];
+        assert_eq!(told(&restart, &past[..1], &at(29.0)), Some(Why::Backoff));
+        assert_eq!(told(&restart, &past[..1], &at(31.0)), None);
+        assert_eq!(told(&restart, &past, &at(1799.0)), Some(Why::CrashLoop), "a restart for its deleted files is one as well");
+        assert_eq!(told(&restart, &past, &at(1801.0)), None);
+        assert_eq!(told(&restart, &past, &at(1059.0)), Some(Why::CrashLoop));
+        let third = [one, two, act(StepKind::RestartUnit, "app.service", 2000.0)];
+        assert_eq!(told(&restart, &third, &at(3500.0)), Some(Why::OverCap), "three within an hour");
+        assert_eq!(told(&restart, &third, &at(3700.0)), None, "the first is over an hour ago, and one is left of half an hour's");
+        let other = Step::RestartUnit(UnitTarget { unit: "other.service".into(), ..app() });
+        assert_eq!(told(&other, &third, &at(2001.0)), None, "each unit has its own counts");
+    }
+
+    #[test]
+    fn restarts_are_counted_over_a_reboot_and_over_a_clock_that_jumps() {
+        let restart = Step::RestartUnit(app());
+        let past = [act(StepKind::RestartUnit, "app.service", 0.0), act(StepKind::RestartUnit, "app.service", 60.0)];
+        let rebooted = Now { boot: BootId("b".into()), uptime_s: 100.0, ..at(600.0) };
+        assert_eq!(told(&restart, &past, &rebooted), Some(Why::CrashLoop));
+        let forward = Now { wall: at(3.0 * 3600.0).wall, ..at(600.0) };
+        assert_eq!(told(&restart, &past, &forward), Some(Why::CrashLoop), "three hours on the wall, ten minutes in truth");
+        let back = Now { wall: at(-5.0 * 86_400.0).wall, ..at(600.0) };
+        assert_eq!(told(&restart, &past, &back), Some(Why::CrashLoop));
+    }
+
+    #[test]
+    fn few_processes_are_ended_and_only_when_it_is_sure() {
+        let killed = |n: usize| (0..n).map(|i| act(StepKind::KillProcess, "spin", i as f64)).collect::<Vec<_>>();
+        assert_eq!(told(&kill(), &killed(2), &at(100.0)), None);
+        assert_eq!(told(&kill(), &killed(3), &at(100.0)), Some(Why::OverCap));
+        assert_eq!(told(&kill(), &killed(3), &at(3700.0)), None);
+        assert_eq!(why(history(&kill(), Confidence::new(0.84), &[], &allowed(), &at(0.0))), Some(Why::LowConfidence));
+        assert_eq!(why(history(&Step::CalmProcess(target(None)), Confidence::new(0.70), &[], &allowed(), &at(0.0))), None);
+    }
+
+    #[test]
+    fn a_limit_that_is_set_and_lifted_over_and_over_is_a_matter_for_a_person() {
+        let set = |n: usize, kind| (0..n).map(|i| act(kind, "app.service", i as f64)).collect::<Vec<_>>();
+        let high = limited(LimitTo::MemoryHigh(Bytes(1)));
+        assert_eq!(told(&high, &set(5, StepKind::MemoryHigh), &at(100.0)), None);
+        assert_eq!(told(&high, &set(6, StepKind::MemoryHigh), &at(100.0)), Some(Why::OverCap));
+        assert_eq!(told(&high, &set(6, StepKind::CpuWeight), &at(100.0)), None);
+    }
 }

@@ -8,6 +8,7 @@
 mod book;
 mod carried;
 mod chain;
+mod deploys;
 mod error;
 mod folder;
 mod ledger;
@@ -19,6 +20,7 @@ mod summary;
 
 pub use carried::{carried, carry};
 pub use chain::OpenReport;
+pub use deploys::{deploys, mark_deploy, not_a_mark};
 pub use error::RecordError;
 pub use ledger::Ledger;
 pub use reader::Reader;

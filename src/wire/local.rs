@@ -11,6 +11,7 @@
 //! | POST `/v1/pause` | [`Pause`] | [`Status`] |
 //! | POST `/v1/resume` | [`Resume`] | [`Status`] |
 //! | POST `/v1/undo` | [`UndoAsk`] | [`UndoAnswer`] |
+//! | POST `/v1/deploys` | [`Deployed`] | [`Marked`] |
 //!
 //! Errors are [`Problem`] with a status of 4xx or 5xx. Everything that changes something needs root or membership of the
 //! agent's group, checked by peer credentials.
@@ -208,6 +209,20 @@ pub struct PlanAsk {
     /// Escaped as [`crate::model::HostPath`] prints it. Neither this nor a unit: the host as a whole.
     pub mount: Option<crate::model::HostPath>,
     pub unit: Option<String>,
+}
+
+/// A release of this moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Deployed {
+    /// The unit's or the package's.
+    pub name: String,
+    pub version: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marked {
+    pub at: jiff::Timestamp,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -4,8 +4,10 @@
 //! the same one. Commands are carried out in their order, and a [`Command::Record`] is durable before the next one starts:
 //! that is the write-ahead rule.
 
+mod left;
 mod standing;
 
+pub use self::left::Left;
 use self::standing::Then;
 use super::dialogue::{Act, Command, Event, Timing};
 use crate::guard::{self, Asked, Circumstances};
@@ -99,6 +101,8 @@ pub struct Episode {
     standing: Vec<IntentId>,
     /// The last look after a step found that nothing more is needed.
     held: bool,
+    /// All signals were clear at some time while it was held.
+    relieved: bool,
 }
 
 /// One round of repair, one more if the first did not do.
@@ -132,35 +136,27 @@ impl Episode {
             escalated: false,
             standing: Vec::new(),
             held: false,
+            relieved: false,
         }
     }
 
-    /// An episode that a crash cut off: its newest diagnosis, and the intent that was open. It verifies; it repeats nothing.
-    pub fn resume(
-        mut self,
-        round: u32,
-        before: Option<Recorded>,
-        decision: Option<(Diagnosis, Plan)>,
-        open: Option<IntentId>,
-        acted: u32,
-        standing: Vec<IntentId>,
-        now: &Now,
-    ) -> (Self, Vec<Command>) {
-        self.round = round.max(1);
-        self.last = before.clone();
-        self.before = before;
-        self.decision = decision;
-        self.acted = acted;
-        self.standing = standing;
+    /// An episode that a crash or a stop cut off: its newest diagnosis, and the intent that was open. It verifies; it repeats nothing.
+    pub fn resume(mut self, left: Left, now: &Now) -> (Self, Vec<Command>) {
+        self.round = left.round.max(1);
+        self.last = left.before.clone();
+        self.before = left.before;
+        self.decision = left.decision;
+        self.acted = left.acted;
+        self.standing = left.standing;
         let mut commands = vec![note("the agent was stopped in the middle of this episode; it goes on by looking, not by repeating")];
-        match open {
+        match left.open {
             Some(intent) => {
                 self.acted += 1;
                 let step = intent.step().saturating_sub(1) as usize;
                 self.state = State::Asking { step, intent: intent.clone(), tries: 0 };
                 commands.push(Command::AskOutcome { intent });
             }
-            None if acted > 0 => commands.extend(self.start_verify(now)),
+            None if self.acted > 0 => commands.extend(self.start_verify(now)),
             None => commands.extend(
                 self.close(Outcome::Interrupted, "stopped before anything was done; the signal opens a new episode while it lasts"),
             ),
@@ -247,6 +243,7 @@ impl Episode {
 
     fn signals_changed(&mut self, signals: Vec<Signal>) -> Vec<Command> {
         let cleared = signals.is_empty();
+        self.relieved |= cleared;
         self.signals.clone_from(&signals);
         let mut commands = vec![record(Body::Signals { signals })];
         let idle = matches!(self.state, State::Gathering | State::Turn { .. } | State::Patience { .. });
@@ -375,11 +372,7 @@ impl Episode {
 
     /// The next rung of the ladder, or its end.
     fn next(&mut self, step: usize, now: &Now) -> Vec<Command> {
-        if self.planned(step + 1).is_some() {
-            self.ask_turn(step + 1, 0)
-        } else {
-            self.ladder_end(now)
-        }
+        if self.planned(step + 1).is_some() { self.ask_turn(step + 1, 0) } else { self.ladder_end(now) }
     }
 
     fn ladder_end(&mut self, now: &Now) -> Vec<Command> {
@@ -547,12 +540,8 @@ impl Episode {
             && !self.uncertain
             && self.decision.as_ref().is_some_and(|(_, p)| !p.steps.is_empty())
         {
-            self.round += 1;
-            self.refusals.clear();
-            self.state = State::Gathering;
             commands.push(Command::ReleaseTurn);
-            commands.push(note("not resolved: one more round, with new evidence"));
-            commands.push(self.gather_round());
+            commands.extend(self.another_round("not resolved: one more round, with new evidence"));
         } else if self.held && !self.standing.is_empty() {
             commands.extend(self.escalation(&why));
             commands.extend(self.hold(now));
@@ -560,6 +549,13 @@ impl Episode {
             commands.extend(self.escalate_and_close(&why));
         }
         commands
+    }
+
+    fn another_round(&mut self, why: &str) -> Vec<Command> {
+        self.round += 1;
+        self.refusals.clear();
+        self.state = State::Gathering;
+        vec![note(why), self.gather_round()]
     }
 
     /// The plan's own words where it has them, else just the reason.

@@ -12,6 +12,8 @@ pub(super) enum Then {
     Close { outcome: Outcome, summary: String },
 }
 
+/// Rounds of an episode that holds something for hours: new trouble is worked on, and not without an end.
+const ROUNDS_HELD: u32 = 6;
 /// An actuator that was restarted answers again within seconds.
 const TRIES: u32 = 12;
 
@@ -71,8 +73,10 @@ impl Episode {
     /// The host is well as long as the limit stands. The turn is free for others.
     pub(super) fn hold(&mut self, now: &Now) -> Vec<Command> {
         self.state = State::HoldPause { since: now.clone() };
+        self.relieved = self.signals.is_empty();
         let most = Seconds(self.timing.hold_at_most.as_secs_f64());
-        let text = format!("what was limited stays limited until the cause is gone, at most {most}; to lift it now: byteportctl undo {}", self.id);
+        let text =
+            format!("what was limited stays limited until the cause is gone, at most {most}; to lift it now: byteportctl undo {}", self.id);
         vec![note(&text), Command::ReleaseTurn, Command::Wait(self.timing.hold_every)]
     }
 
@@ -86,6 +90,11 @@ impl Episode {
             let mut commands = vec![record(Body::Verdict { verdict: Verdict::Resolved { why: why.clone() } })];
             commands.extend(self.close(Outcome::Healed, &format!("{why}; the limit is not needed any more")));
             return commands;
+        }
+        // It had become well and is sick again although what was limited still is: somebody else, or more of the same.
+        if self.relieved && !self.signals.is_empty() && self.round < ROUNDS_HELD {
+            self.relieved = false;
+            return self.another_round("a signal is raised again while a limit stands: one more round, with new evidence");
         }
         let most = Seconds(self.timing.hold_at_most.as_secs_f64());
         if now.at_most_since(&since) >= most {

@@ -1,0 +1,52 @@
+//! Where a cut episode stood, as its record tells.
+
+use crate::model::{Body, Diagnosis, EffectState, Entry, IntentId, Phase, Plan, Recorded};
+
+/// What the newest entries of an open incident say.
+#[derive(Debug, Default)]
+pub struct Left {
+    pub round: u32,
+    pub before: Option<Recorded>,
+    pub decision: Option<(Diagnosis, Plan)>,
+    /// An act whose end is not known.
+    pub open: Option<IntentId>,
+    pub acted: u32,
+    /// Acts that last until they are taken back, oldest first.
+    pub standing: Vec<IntentId>,
+}
+
+impl Left {
+    pub fn of(entries: Vec<Entry>) -> Self {
+        let mut left = Self::default();
+        for entry in entries {
+            match entry.body {
+                Body::Evidence { phase: Phase::Diagnosis { round }, recorded } => {
+                    left.round = round;
+                    left.before = Some(recorded);
+                }
+                Body::Decision { diagnosis, plan, .. } => left.decision = Some((diagnosis, plan)),
+                Body::Intent { intent, kind, .. } => {
+                    if kind.is_standing() {
+                        left.standing.push(intent.clone());
+                    }
+                    left.open = Some(intent);
+                }
+                // A refusal or an effect ends the intent before it; what is unknown stays open.
+                Body::Refused { .. } => {
+                    let refused = left.open.take();
+                    left.standing.retain(|s| Some(s) != refused.as_ref());
+                }
+                Body::Effect { intent, effect } => {
+                    left.open = None;
+                    left.acted += 1;
+                    if effect.state == EffectState::Failed {
+                        left.standing.retain(|s| s != &intent);
+                    }
+                }
+                Body::Undone { intent, .. } | Body::UndoRefused { intent, .. } => left.standing.retain(|s| s != &intent),
+                _ => {}
+            }
+        }
+        left
+    }
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 
-use super::deadline::{Ask, Parking};
+use super::deadline::{Ask, Parked, Parking};
 use super::ext4::Ext4Errors;
 use super::files::HostFiles;
 use super::mounts::MountTables;
@@ -14,12 +14,12 @@ use super::root::{Root, io_error};
 use super::usage::{self, Usages};
 use super::{Clock, HeldFiles, PrivilegedReads, Read, ReadError, ReadHost, Scan, ScanAsk, Writer};
 use super::{
-    cgroup, clock, compress, disks, identity, interfaces, node, pkg, procs, scan, shutdown, sweep, timex, tmpfiles, view, write_trial,
-    writers,
+    cgroup, clock, compress, disks, identity, interfaces, node, pkg, process, procs, scan, shutdown, sweep, timex, tmpfiles, view,
+    write_trial, writers,
 };
 use crate::model::{
     Answer, BootId, Cgroups, ClockSync, Conntrack, Counter, CpuStat, DiskIo, FileHandles, FsUsage, HostPath, Identity, Interface,
-    LoadAverage, Mount, NetIo, Now, Observed, Pressure, Processes, Query, WriteTrial,
+    LoadAverage, Mount, NetIo, Now, Observed, Pressure, ProcessDetail, ProcessFacts, Processes, Query, WriteTrial,
 };
 
 /// Reads a host through `/`, or through the directory where a container was given the host's `/`.
@@ -86,12 +86,22 @@ impl Clock for LiveHost {
 
 /// Reads of `/proc` that go through all processes, of files, and over the network, which may take longer than a statvfs.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// What takes the lock of a process's memory: counting the pages of a hundred gigabytes takes a second.
+const MEMORY_DEADLINE: Duration = Duration::from_secs(3);
 
 impl LiveHost {
     /// A read that might hang, behind a deadline.
     fn bounded<T: Send + 'static>(&self, what: &str, deadline: Duration, read: impl FnOnce(&Root) -> Read<T> + Send + 'static) -> Read<T> {
         let root = Arc::clone(&self.root);
         let answer = self.parking.ask(Ask::new(what, move || read(&root)), deadline);
+        answer.unwrap_or_else(|parked| Err(usage::stuck("", &HostPath::from(what), parked)))
+    }
+
+    /// The same for what is short as a rule: where a thread is there already none is made, which a host out of pids could not.
+    fn prompt<T: Send + 'static>(&self, what: &str, read: impl FnOnce(&Root) -> Read<T> + Send + 'static) -> Read<T> {
+        let root = Arc::clone(&self.root);
+        let answer = self.parking.ask_all(vec![Ask::new(what, move || read(&root))], DEADLINE).pop();
+        let answer = answer.unwrap_or(Err(Parked::NotAsked { parked: 0 }));
         answer.unwrap_or_else(|parked| Err(usage::stuck("", &HostPath::from(what), parked)))
     }
 }
@@ -254,5 +264,17 @@ impl ReadHost for LiveHost {
 
     fn cgroups(&self, top: usize) -> Read<Cgroups> {
         self.groups.read(&self.root, top)
+    }
+
+    fn process(&self, pid: u32) -> Read<ProcessFacts> {
+        self.prompt(&format!("process {pid}"), move |root| process::read_facts(root, pid))
+    }
+
+    fn process_detail(&self, pid: u32) -> Read<ProcessDetail> {
+        let detail = self.prompt(&format!("process {pid}"), move |root| process::read_detail(root, pid))?;
+        let start_ticks = detail.facts.start_ticks;
+        let what = format!("smaps_rollup of process {pid}");
+        let pss = self.bounded(&what, MEMORY_DEADLINE, move |root| process::read_pss(root, pid, start_ticks));
+        Ok(ProcessDetail { pss: pss.into(), ..detail })
     }
 }

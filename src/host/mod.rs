@@ -34,6 +34,7 @@ mod parsers;
 mod pattern;
 mod peers;
 mod pkg;
+mod process;
 mod procs;
 mod psi;
 pub mod readiness;

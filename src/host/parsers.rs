@@ -5,7 +5,7 @@ use super::cgroup::figures;
 use super::journal::export::{Export, Fields};
 use super::{
     KernelLogReader, Read, conntrack, disks, file_handles, identity, interfaces, journal, loadavg, meminfo, mounts, netdev, node, pattern,
-    pkg, procs, psi, readiness, root, shutdown, stat, sweep, tmpfiles, units, vmstat,
+    pkg, process, procs, psi, readiness, root, shutdown, stat, sweep, tmpfiles, units, vmstat,
 };
 
 /// Below the root of a host; in `fixtures/hosts/` some host has it, or `fuzz/seeds/` does.
@@ -22,8 +22,10 @@ const PARSERS: &[(Path, Parse)] = &[
     ("proc/1/cgroup", |b| !procs::parse_cgroup(b).is_empty()),
     ("proc/1/io", |b| procs::parse_io(b).is_some()),
     ("proc/1/mountinfo", |b| mounts::parse_mountinfo(b).map(mounts::fold).is_ok()),
-    ("proc/1/stat", |b| procs::parse_stat(b).is_some()),
+    ("proc/1/smaps_rollup", |b| process::lines::parse_pss(b).is_some()),
+    ("proc/1/stat", |b| process::lines::parse_stat(b).is_some()),
     ("proc/1/stat", |b| sweep::line::parse_line(b).is_some()),
+    ("proc/1/status", |b| process::lines::parse_status(b).is_some()),
     ("proc/1/status", |b| readiness::parse_agent(b).is_some()),
     ("proc/diskstats", |b| disks::parse_diskstats(b).is_ok()),
     ("proc/loadavg", |b| loadavg::parse_loadavg(b).is_ok()),

@@ -11,7 +11,8 @@ use procfs::process::Io;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 
-use super::root::{Root, io_error};
+use super::process::lines::parse_stat;
+use super::root::{Root, io_error, is_absent};
 use super::{HeldFile, HeldFiles, Read, ReadError};
 use crate::model::HostPath;
 
@@ -44,6 +45,18 @@ pub(super) struct OpenFile {
     pub(super) name: Vec<u8>,
 }
 
+/// One process, by its number.
+///
+/// # Errors
+/// `NotHere` when there is none.
+pub(super) fn one(root: &Root, pid: u32) -> Read<Process> {
+    match root.open_flags(&HostPath::from(format!("/proc/{pid}").as_str()), OFlags::PATH | OFlags::DIRECTORY) {
+        Ok(dir) => Ok(Process { pid, dir }),
+        Err(e) if is_absent(&e) => Err(ReadError::NotHere { what: format!("process {pid}"), why: "it has gone".to_owned() }),
+        Err(e) => Err(e),
+    }
+}
+
 /// Every process there is now.
 pub(super) fn all(root: &Root) -> Read<Vec<Process>> {
     let path = HostPath::from("/proc");
@@ -62,21 +75,23 @@ pub(super) fn all(root: &Root) -> Read<Vec<Process>> {
 impl Process {
     /// `None` when it has gone or may not be read.
     pub(super) fn identity(&self) -> Option<Identity> {
-        parse_stat(&self.read(c"stat")?)
+        let stat = parse_stat(&self.file(c"stat").ok()?)?;
+        Some(Identity { comm: String::from_utf8_lossy(&stat.comm).into_owned(), start_ticks: stat.start_ticks })
     }
 
     /// The unit, or the cgroup where there is none; empty when it cannot be told.
     pub(super) fn cgroup(&self) -> String {
-        self.read(c"cgroup").map_or_else(String::new, |bytes| parse_cgroup(&bytes))
+        self.file(c"cgroup").map_or_else(|_| String::new(), |bytes| parse_cgroup(&bytes))
     }
 
     /// Bytes it has caused to be written to storage since it started.
     pub(super) fn written(&self) -> Option<u64> {
-        parse_io(&self.read(c"io")?)
+        parse_io(&self.file(c"io").ok()?).map(|io| io.written)
     }
 
-    fn read(&self, name: &std::ffi::CStr) -> Option<Vec<u8>> {
-        let file = rustix::fs::openat(&self.dir, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    /// One of its small files, whole, or its beginning.
+    pub(super) fn file(&self, name: &std::ffi::CStr) -> Result<Vec<u8>, Errno> {
+        let file = rustix::fs::openat(&self.dir, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         let mut bytes = vec![0; 4096];
         let mut length = 0;
         while length < MAX_FILE {
@@ -87,11 +102,11 @@ impl Process {
                 Ok(0) => break,
                 Ok(n) => length += n,
                 Err(Errno::INTR) => {}
-                Err(_) => return None,
+                Err(e) => return Err(e),
             }
         }
         bytes.truncate(length);
-        Some(bytes)
+        Ok(bytes)
     }
 
     /// Its descriptors on regular files of `device`. `wanted` sees the kernel's text first: only what it wants is asked of the filesystem.
@@ -190,37 +205,48 @@ pub(super) fn read_deleted_open(root: &Root, device: u64) -> Read<HeldFiles> {
     Ok(HeldFiles { files, unreadable_processes })
 }
 
-/// `PID (comm) S ...`, total. The name may hold blanks and brackets, so what follows counts from the last one.
-pub(super) fn parse_stat(bytes: &[u8]) -> Option<Identity> {
-    let open = bytes.iter().position(|b| *b == b'(')?;
-    let close = bytes.iter().rposition(|b| *b == b')')?;
-    let comm = String::from_utf8_lossy(bytes.get(open + 1..close)?).into_owned();
-    let rest = std::str::from_utf8(bytes.get(close + 1..)?).ok()?;
-    // The state is field 3, the start field 22.
-    let start_ticks = rest.split_ascii_whitespace().nth(22 - 3)?.parse().ok()?;
-    Some(Identity { comm, start_ticks })
+/// What a process has read and written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct IoBytes {
+    /// `write_bytes`: caused to be written to storage.
+    pub(super) written: u64,
+    /// `rchar` and `wchar`: through system calls, the page cache included.
+    pub(super) through_calls: u64,
 }
 
-/// `write_bytes` without what was truncated before it reached the disk, total.
-pub(super) fn parse_io(bytes: &[u8]) -> Option<u64> {
+/// Total.
+pub(super) fn parse_io(bytes: &[u8]) -> Option<IoBytes> {
     // The procfs crate's parser takes the last byte off each name, and panics where that is in the middle of a character.
     let whole = bytes.is_ascii() && bytes.ends_with(b"\n");
-    whole.then(|| Io::from_buf_read(bytes).ok())?.map(|io| io.write_bytes)
+    let io = whole.then(|| Io::from_buf_read(bytes).ok())??;
+    Some(IoBytes { written: io.write_bytes, through_calls: io.rchar.saturating_add(io.wchar) })
 }
 
-/// The innermost unit in `/proc/PID/cgroup`, or the whole path where no component is one. Total.
+/// The unit of `/proc/PID/cgroup`, or the whole path where there is none. Total.
 pub(super) fn parse_cgroup(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    let fields = |line: &'_ str| -> Option<(String, String)> {
-        let mut parts = line.splitn(3, ':').skip(1);
-        Some((parts.next()?.to_owned(), parts.next()?.to_owned()))
+    let path = cgroup_path(bytes).unwrap_or_default();
+    unit_of(path.as_bytes()).unwrap_or_else(|| String::from_utf8_lossy(path.as_bytes()).into_owned())
+}
+
+/// The path in systemd's own hierarchy where there is one, else in the unified one, else in the first.
+pub(super) fn cgroup_path(bytes: &[u8]) -> Option<HostPath> {
+    let fields = |line: &'_ [u8]| {
+        let mut parts = line.splitn(3, |b| *b == b':').skip(1);
+        Some((parts.next()?.to_vec(), parts.next()?.to_vec()))
     };
-    let lines: Vec<(String, String)> = text.lines().filter_map(fields).collect();
-    // systemd's own hierarchy where there is one, else the unified one, else the first.
-    let line = lines.iter().find(|(c, _)| c == "name=systemd").or_else(|| lines.iter().find(|(c, _)| c.is_empty())).or(lines.first());
-    let Some((_, path)) = line else { return String::new() };
-    let unit = path.rsplit('/').find(|part| part.ends_with(".service") || part.ends_with(".scope"));
-    unit.unwrap_or(path).to_owned()
+    let lines: Vec<(Vec<u8>, Vec<u8>)> = bytes.split(|b| *b == b'\n').filter_map(fields).collect();
+    let of = |hierarchy: &[u8]| lines.iter().find(|(controllers, _)| controllers == hierarchy);
+    of(b"name=systemd").or_else(|| of(b"")).or(lines.first()).map(|(_, path)| HostPath::from_bytes(path.as_slice()))
+}
+
+/// The unit of the host's systemd that a group belongs to, as systemd itself finds it: below slices, the first group that is none. What lies
+/// deeper was made by somebody else, a user's systemd or that of a container, and may have the name of a unit that is the host's.
+pub(super) fn unit_of(path: &[u8]) -> Option<String> {
+    // Above the root of our own namespace the kernel writes `..`.
+    let mut parts = path.split(|b| *b == b'/').filter(|part| !part.is_empty() && *part != b"..");
+    let first = parts.find(|part| !part.ends_with(b".slice"))?;
+    let is_unit = first.ends_with(b".service") || first.ends_with(b".scope");
+    is_unit.then(|| String::from_utf8(first.to_vec()).ok())?
 }
 
 pub(super) fn vanished(what: &str) -> ReadError {
@@ -233,12 +259,6 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_name_with_brackets_and_spaces_does_not_shift_the_fields() {
-        let stat = b"42 (a) b (c)) S 1 42 42 0 -1 4194304 1 0 0 0 5 6 0 0 20 0 1 0 777 8 9 18446744073709551615 1 1 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n";
-        assert_eq!(parse_stat(stat), Some(Identity { comm: "a) b (c)".into(), start_ticks: 777 }));
-    }
-
-    #[test]
     fn the_unit_is_found_in_either_hierarchy() {
         assert_eq!(parse_cgroup(b"0::/system.slice/nginx.service\n"), "nginx.service");
         assert_eq!(parse_cgroup(b"4:cpu:/x\n1:name=systemd:/user.slice/session-3.scope\n0::/\n"), "session-3.scope");
@@ -247,9 +267,21 @@ mod tests {
     }
 
     #[test]
+    fn a_unit_of_somebody_elses_systemd_is_not_the_hosts() {
+        let unit = |path: &[u8]| unit_of(path);
+        assert_eq!(unit(b"/system.slice/system-getty.slice/getty@tty1.service").as_deref(), Some("getty@tty1.service"));
+        assert_eq!(unit(b"/user.slice/user-1000.slice/user@1000.service/app.slice/nginx.service").as_deref(), Some("user@1000.service"));
+        assert_eq!(unit(b"/machine.slice/libpod-1.scope/container/system.slice/nginx.service").as_deref(), Some("libpod-1.scope"));
+        assert_eq!(unit(b"/lxc.payload.web/system.slice/nginx.service"), None);
+        assert_eq!(unit(b"/../../system.slice/nginx.service/worker").as_deref(), Some("nginx.service"));
+        assert_eq!(unit(b"/system.slice/\xff.service"), None);
+        assert_eq!((unit(b"/"), unit(b"/user.slice"), unit(b"")), (None, None, None));
+    }
+
+    #[test]
     fn a_number_that_is_cut_off_is_none() {
         let io = b"rchar: 1\nwchar: 7\nsyscr: 1\nsyscw: 1\nread_bytes: 1\nwrite_bytes: 4096\ncancelled_write_bytes: 5\n";
-        assert_eq!(parse_io(io), Some(4096));
+        assert_eq!(parse_io(io), Some(IoBytes { written: 4096, through_calls: 8 }));
         assert_eq!(parse_io(b"write_bytes: 40"), None);
         assert_eq!(parse_io(b"wchar: 7\n"), None);
     }
@@ -257,12 +289,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_parsed_or_refused(bytes: Vec<u8>) {
-            let _ = (parse_stat(&bytes), parse_io(&bytes), parse_cgroup(&bytes));
-        }
-
-        #[test]
-        fn damaged_status_lines_are_parsed_or_refused(text in "[0-9]{0,3} ?\\(?[a-z)]{0,4}\\)? ?[A-Z]?( -?[0-9]{1,21}){0,52}") {
-            let _ = parse_stat(text.as_bytes());
+            let _ = (parse_io(&bytes), parse_cgroup(&bytes));
         }
     }
 }

@@ -44,7 +44,7 @@ pub struct ProcessFacts {
     pub comm: HostPath,
     pub age_s: f64,
     pub parent: u32,
-    /// The innermost systemd unit of its cgroup, `None` where there is none.
+    /// The unit of the host's systemd to which its cgroup belongs, `None` where there is none.
     pub unit: Option<String>,
     pub cgroup: HostPath,
     pub kernel_thread: bool,

@@ -18,8 +18,8 @@ use super::{
     write_trial, writers,
 };
 use crate::model::{
-    Answer, BootId, Cgroups, ClockSync, Conntrack, Counter, CpuStat, DiskIo, FileHandles, FsUsage, HostPath, Identity, Interface,
-    LoadAverage, Mount, NetIo, Now, Observed, Pressure, ProcessDetail, ProcessFacts, Processes, Query, WriteTrial,
+    Answer, BootId, CgroupUse, Cgroups, ClockSync, Conntrack, Counter, CpuStat, DiskIo, FileHandles, FsUsage, HeapSetting, HostPath,
+    Identity, Interface, LoadAverage, Mount, NetIo, Now, Observed, Pressure, ProcessDetail, ProcessFacts, Processes, Query, WriteTrial,
 };
 
 /// Reads a host through `/`, or through the directory where a container was given the host's `/`.
@@ -276,5 +276,28 @@ impl ReadHost for LiveHost {
         let what = format!("smaps_rollup of process {pid}");
         let pss = self.bounded(&what, MEMORY_DEADLINE, move |root| process::read_pss(root, pid, start_ticks));
         Ok(ProcessDetail { pss: pss.into(), ..detail })
+    }
+
+    fn group(&self, path: &HostPath) -> Read<CgroupUse> {
+        let group = path.clone();
+        self.bounded(&format!("cgroup {path}"), DEADLINE, move |root| cgroup::read_group(root, &group))
+    }
+
+    fn group_processes(&self, path: &HostPath) -> Read<Vec<u32>> {
+        let group = path.clone();
+        self.prompt(&format!("processes of cgroup {path}"), move |root| cgroup::read_processes(root, &group))
+    }
+
+    fn heap_settings(&self, pid: u32) -> Read<Vec<HeapSetting>> {
+        let facts = self.process(pid)?;
+        let total = self.memory()?.iter().find(|counter| &*counter.name == "MemTotal").map(|counter| counter.value);
+        let settings = move |root: &Root| {
+            let visible = match cgroup::read_limit(root, &facts.cgroup) {
+                Ok(limit) => limit.into_iter().chain(total).min(),
+                Err(_) => None,
+            };
+            process::read_heap(root, pid, facts.start_ticks, visible)
+        };
+        self.bounded(&format!("heap settings of process {pid}"), MEMORY_DEADLINE, settings)
     }
 }

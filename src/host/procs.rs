@@ -18,8 +18,8 @@ use crate::model::HostPath;
 
 /// What the kernel appends to the name of a file that has none any more.
 const DELETED: &[u8] = b" (deleted)";
-/// A status file of a process is a few hundred bytes.
-const MAX_FILE: usize = 64 << 10;
+/// A status file of a process is a few hundred bytes; its arguments and its environment may be more.
+const MAX_FILE: usize = 256 << 10;
 
 /// A process as it was a moment ago: its directory in `/proc`, which goes stale, never over to another process.
 pub(super) struct Process {
@@ -107,6 +107,14 @@ impl Process {
         }
         bytes.truncate(length);
         Ok(bytes)
+    }
+
+    /// The name of the file that it runs.
+    pub(super) fn program(&self) -> Option<Vec<u8>> {
+        let target = rustix::fs::readlinkat(&self.dir, c"exe", Vec::with_capacity(256)).ok()?.into_bytes();
+        // One that was replaced by an update.
+        let target = target.strip_suffix(DELETED).unwrap_or(&target);
+        Some(HostPath::from_bytes(target).file_name().to_vec())
     }
 
     /// Its descriptors on regular files of `device`. `wanted` sees the kernel's text first: only what it wants is asked of the filesystem.

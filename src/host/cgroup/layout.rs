@@ -2,9 +2,11 @@
 
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{AtFlags, OFlags, StatxFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
+use rustix::io::Errno;
 
-use crate::host::root::Root;
+use super::walk::MAX_DEPTH;
+use crate::host::root::{Root, io_error};
 use crate::host::{Read, ReadError};
 use crate::model::{CgroupVersion, HostPath};
 
@@ -85,6 +87,37 @@ impl Layout {
         Self { version: CgroupVersion::V2, trees: vec![tree], memory: at, usage: at, throttling: at, pids: at, pressure: at }
     }
 
+    /// The same, with one group as the top of each hierarchy that has it. What was opened goes stale with the group, and never becomes another's.
+    ///
+    /// # Errors
+    /// `NotHere` when it is in none of them, or the path is none of a group.
+    pub(super) fn of_group(self, path: &HostPath) -> Read<Self> {
+        let not_here = |why: &str| ReadError::NotHere { what: format!("cgroup {path}"), why: why.to_owned() };
+        let names: Vec<&[u8]> = path.as_bytes().split(|b| *b == b'/').filter(|name| !name.is_empty()).collect();
+        if names.len() > MAX_DEPTH || names.iter().any(|name| matches!(*name, b"." | b"..")) {
+            return Err(not_here("no path of a group"));
+        }
+        let mut places = vec![None; self.trees.len()];
+        let mut trees = Vec::new();
+        for (place, tree) in places.iter_mut().zip(self.trees) {
+            match descend(tree.dir, &names) {
+                Ok(dir) => {
+                    *place = Some(trees.len());
+                    trees.push(Tree { dir, version_1: tree.version_1 });
+                }
+                Err(Errno::NOENT) => {}
+                Err(Errno::LOOP | Errno::NOTDIR) => return Err(not_here("no path of a group")),
+                Err(e) => return Err(io_error(path, e)),
+            }
+        }
+        if trees.is_empty() {
+            return Err(not_here("no hierarchy has it"));
+        }
+        let at = |figure: Option<usize>| *places.get(figure?)?;
+        let (memory, usage, throttling) = (at(self.memory), at(self.usage), at(self.throttling));
+        Ok(Self { version: self.version, memory, usage, throttling, pids: at(self.pids), pressure: at(self.pressure), trees })
+    }
+
     pub(super) fn tree(&self, of: Option<usize>) -> Option<&Tree> {
         self.trees.get(of?)
     }
@@ -94,6 +127,15 @@ impl Layout {
         let told = [self.memory, self.usage, self.pids];
         self.trees.iter().enumerate().filter(move |(at, _)| told.contains(&Some(*at))).map(|(_, tree)| tree)
     }
+}
+
+/// Name by name, so that no link is followed on any kernel.
+fn descend(mut dir: OwnedFd, names: &[&[u8]]) -> Result<OwnedFd, Errno> {
+    for name in names {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        dir = rustix::fs::openat(&dir, *name, flags, Mode::empty())?;
+    }
+    Ok(dir)
 }
 
 /// A directory in which `file` is: a mount point without its mount has none.

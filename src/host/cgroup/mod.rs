@@ -1,10 +1,12 @@
 //! Control groups of version 1 and 2: what the groups use that use most.
 //!
-//! Two figures are read of every group, to find those that matter; everything else only of those. `memory.stat` is never read: it makes the
-//! kernel add up counters of all CPUs, which takes seconds on a large host. A group may go away at any moment, and is left out then.
+//! Two figures are read of every group, to find those that matter; everything else only of those. `memory.stat` makes the kernel add up
+//! counters of all CPUs, which takes seconds on a large host: it is read of a group near its limit, and of one that is asked about by name.
+//! A group may go away at any moment, and is left out then.
 
 pub(super) mod figures;
 mod layout;
+mod one;
 mod walk;
 
 use std::os::fd::OwnedFd;
@@ -15,9 +17,11 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use self::figures::{
-    Cpu, parse_count, parse_cpu, parse_cpu_pressure, parse_key, parse_limit, parse_limit_v1, parse_throttling_v1, parse_usage_v1,
+    Cpu, parse_count, parse_cpu, parse_cpu_pressure, parse_events, parse_key, parse_limit, parse_limit_v1, parse_throttling_v1,
+    parse_usage_v1,
 };
 use self::layout::{Layout, Tree};
+pub(super) use self::one::{read_group, read_limit, read_processes};
 use self::walk::{Found, MAX_GROUPS, Walk};
 use super::largest::Largest;
 use super::root::{Root, io_error};
@@ -26,11 +30,12 @@ use crate::model::{CgroupUse, Cgroups, HostPath};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Larger than any file that is read here: those of a group have some lines each.
-const FILE: usize = 4 << 10;
+const FILE: usize = 8 << 10;
 /// Groups whose two files stay open: reading through a descriptor costs a sixth of opening, reading and closing.
 const KEPT: usize = 64;
 /// Over less than this, a share of CPU time says nothing.
 const SHORTEST_S: f64 = 0.1;
+const NEAR_LIMIT: f64 = 0.85;
 
 #[derive(Debug)]
 pub(super) struct Groups(Mutex<Table>);
@@ -107,6 +112,7 @@ impl Table {
                         cpu_usage_us: cpu.usage_us,
                         throttled_us: cpu.throttled_us,
                         throttled_periods: cpu.throttled_periods,
+                        periods: cpu.periods,
                         cpu_percent: elapsed_s.filter(|_| past.is_some()).map(|s| used as f64 / 1e6 / s * 100.0),
                         ..CgroupUse::default()
                     };
@@ -124,13 +130,19 @@ impl Table {
         }
         for mut group in shown {
             let mut look = Look { layout, file: &mut self.file, unreadable: false };
-            if look.fill(&mut group).is_ok() {
+            if look.fill(&mut group, is_near_limit).is_ok() {
                 told.unreadable += u64::from(look.unreadable);
                 told.top.push(group);
             }
         }
         told
     }
+}
+
+/// From here on it matters how much of its memory the group could do without.
+fn is_near_limit(group: &CgroupUse) -> bool {
+    let limits = [group.memory_max_bytes, group.memory_high_bytes].into_iter().flatten();
+    limits.min().zip(group.memory_bytes).is_some_and(|(limit, memory)| memory as f64 >= limit as f64 * NEAR_LIMIT)
 }
 
 /// It went away while we looked.
@@ -150,6 +162,10 @@ impl Look<'_> {
         if found.holds_others && self.limit(&row.path)?.is_none() {
             return Ok(None);
         }
+        self.used(row, keep).map(Some)
+    }
+
+    fn used(&mut self, row: &mut Row, keep: bool) -> Result<(Option<u64>, Cpu), Gone> {
         let layout = self.layout;
         let memory = match layout.tree(layout.memory) {
             Some(tree) => {
@@ -163,7 +179,7 @@ impl Look<'_> {
             Some(tree) => self.kept(tree, &row.path, "cpu.stat", Some(&mut row.cpu), keep, parse_cpu)?,
             None => None,
         };
-        Ok(Some((memory, cpu.unwrap_or_default())))
+        Ok((memory, cpu.unwrap_or_default()))
     }
 
     fn limit(&mut self, path: &[u8]) -> Result<Option<u64>, Gone> {
@@ -176,16 +192,32 @@ impl Look<'_> {
         Ok(limit.flatten())
     }
 
-    /// Everything else of a group that is shown.
-    fn fill(&mut self, group: &mut CgroupUse) -> Result<(), Gone> {
+    /// Everything else of a group that is shown. `counts_set`: whether its working set is worth what it costs.
+    fn fill(&mut self, group: &mut CgroupUse, counts_set: impl Fn(&CgroupUse) -> bool) -> Result<(), Gone> {
         let path = group.path.as_bytes().strip_prefix(b"/").unwrap_or_default().to_vec();
+        self.fill_from(&path, group, counts_set)
+    }
+
+    fn fill_from(&mut self, path: &[u8], group: &mut CgroupUse, counts_set: impl Fn(&CgroupUse) -> bool) -> Result<(), Gone> {
         let layout = self.layout;
-        group.memory_max_bytes = self.limit(&path)?;
+        group.memory_max_bytes = self.limit(path)?;
         if let Some(tree) = layout.tree(layout.memory) {
-            let events = if tree.version_1 { "memory.oom_control" } else { "memory.events" };
-            group.oom_kills = self.read(tree, &path, events, |bytes| parse_key(bytes, "oom_kill"))?.flatten();
-            if !tree.version_1 {
-                group.memory_high_bytes = self.read(tree, &path, "memory.high", parse_limit)?.flatten();
+            if tree.version_1 {
+                group.oom_kills = self.read(tree, path, "memory.oom_control", |bytes| parse_key(bytes, "oom_kill"))?.flatten();
+                // Memory and swap together; not there where the kernel does not count it.
+                let both = self.read(tree, path, "memory.memsw.usage_in_bytes", parse_count)?;
+                group.swap_bytes = both.zip(group.memory_bytes).map(|(both, memory)| both.saturating_sub(memory));
+            } else {
+                let events = self.read(tree, path, "memory.events", parse_events)?.unwrap_or_default();
+                (group.oom_kills, group.high_events, group.max_events) = (events.oom_kills, events.high, events.max);
+                group.memory_high_bytes = self.read(tree, path, "memory.high", parse_limit)?.flatten();
+                group.swap_bytes = self.read(tree, path, "memory.swap.current", parse_count)?;
+            }
+            if counts_set(group) {
+                // Version 1 counts a group without those below it, unless it says otherwise.
+                let idle = if tree.version_1 { "total_inactive_file" } else { "inactive_file" };
+                let idle = self.read(tree, path, "memory.stat", |bytes| parse_key(bytes, idle))?.flatten();
+                group.working_set_bytes = idle.zip(group.memory_bytes).map(|(idle, memory)| memory.saturating_sub(idle));
             }
         }
         // In version 2 the file with the usage has told it already.
@@ -193,17 +225,17 @@ impl Look<'_> {
             && let Some(tree) = layout.tree(layout.throttling)
         {
             let parse = if tree.version_1 { parse_throttling_v1 } else { parse_cpu };
-            let cpu = self.read(tree, &path, "cpu.stat", parse)?.unwrap_or_default();
-            (group.throttled_us, group.throttled_periods) = (cpu.throttled_us, cpu.throttled_periods);
+            let cpu = self.read(tree, path, "cpu.stat", parse)?.unwrap_or_default();
+            (group.throttled_us, group.throttled_periods, group.periods) = (cpu.throttled_us, cpu.throttled_periods, cpu.periods);
         }
         if let Some(tree) = layout.tree(layout.pids) {
-            group.pids = self.read(tree, &path, "pids.current", parse_count)?;
-            group.pids_max = self.read(tree, &path, "pids.max", parse_limit)?.flatten();
+            group.pids = self.read(tree, path, "pids.current", parse_count)?;
+            group.pids_max = self.read(tree, path, "pids.max", parse_limit)?.flatten();
         }
         if let Some(tree) = layout.tree(layout.pressure) {
-            group.memory_pressure = self.read(tree, &path, "memory.pressure", |bytes| psi::parse_pressure(bytes).ok())?;
-            group.cpu_pressure = self.read(tree, &path, "cpu.pressure", parse_cpu_pressure)?.flatten();
-            group.io_pressure = self.read(tree, &path, "io.pressure", |bytes| psi::parse_pressure(bytes).ok())?;
+            group.memory_pressure = self.read(tree, path, "memory.pressure", |bytes| psi::parse_pressure(bytes).ok())?;
+            group.cpu_pressure = self.read(tree, path, "cpu.pressure", parse_cpu_pressure)?.flatten();
+            group.io_pressure = self.read(tree, path, "io.pressure", |bytes| psi::parse_pressure(bytes).ok())?;
         }
         Ok(())
     }

@@ -287,3 +287,137 @@ fn a_real_group_is_found_read_again_and_missed_when_it_has_gone() {
     let after = groups.read(&root, 5).map(|_| has(&groups));
     assert_eq!((told.unwrap(), again.unwrap(), after.unwrap()), ((0, true), true, false));
 }
+
+const STAT: &str = "anon 3000\nfile 1100\ninactive_file 1000\nactive_file 100\n";
+
+#[test]
+fn one_group_is_told_with_its_working_set_and_in_a_sweep_only_near_its_limit() {
+    let made = Made::new(V2);
+    made.group_v2("a.slice/b.service", 4096, 1_000_000);
+    for (file, text) in [
+        ("memory.max", "9000\n"),
+        ("memory.events", "low 0\nhigh 3\nmax 2\noom 1\noom_kill 5\n"),
+        ("cpu.stat", "usage_usec 7\nnr_periods 9\nnr_throttled 4\nthrottled_usec 30\n"),
+        ("memory.swap.current", "512\n"),
+        ("memory.stat", STAT),
+    ] {
+        made.file(&format!("a.slice/b.service/{file}"), text);
+    }
+    let path = HostPath::from("/a.slice/b.service");
+    let asked = read_group(&made.root, &path).unwrap();
+    assert_eq!(
+        (asked.path.clone(), asked.memory_bytes, asked.memory_max_bytes, asked.cpu_usage_us),
+        (path, Some(4096), Some(9000), Some(7))
+    );
+    assert_eq!((asked.working_set_bytes, asked.swap_bytes, asked.periods), (Some(3096), Some(512), Some(9)));
+    assert_eq!((asked.high_events, asked.max_events, asked.oom_kills, asked.throttled_periods), (Some(3), Some(2), Some(5), Some(4)));
+    let swept = |made: &Made| made.read(5).top[0].clone();
+    assert_eq!(swept(&made), CgroupUse { working_set_bytes: None, ..asked.clone() });
+    made.file("a.slice/b.service/memory.max", "4818\n");
+    assert_eq!(swept(&made).working_set_bytes, Some(3096));
+    made.file("a.slice/b.service/memory.max", "4820\n");
+    assert_eq!(swept(&made).working_set_bytes, None);
+    // The nearer of two limits counts.
+    made.file("a.slice/b.service/memory.high", "4100\n");
+    assert_eq!(swept(&made).working_set_bytes, Some(3096));
+    made.file("a.slice/b.service/memory.events", "damaged\n");
+    assert!(read_group(&made.root, &asked.path).is_err(), "a limit that could not be read is not taken for none");
+}
+
+#[test]
+fn version_1_is_asked_for_the_same_under_its_own_names() {
+    let made = Made::new(V1);
+    made.file("memory/app/memory.memsw.usage_in_bytes", "5700\n");
+    made.file("memory/app/memory.stat", "cache 900\ninactive_file 1\ntotal_inactive_file 800\n");
+    let asked = read_group(&made.root, &"/app".into()).unwrap();
+    assert_eq!((asked.memory_bytes, asked.swap_bytes, asked.working_set_bytes), (Some(5000), Some(700), Some(4200)));
+    assert_eq!((asked.periods, asked.throttled_us, asked.pids), (Some(5), Some(2), Some(4)));
+    // In one hierarchy only.
+    let part = read_group(&made.root, &"/only_counted_here".into()).unwrap();
+    assert_eq!((part.pids, part.memory_bytes, part.cpu_usage_us), (Some(1), None, None));
+}
+
+#[test]
+fn what_leads_out_of_the_hierarchy_is_no_group() {
+    let made = Made::new(V2);
+    made.group_v2("a/b", 1, 1);
+    made.file("a/b/cgroup.procs", "7\n");
+    let outside = made.dir.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("memory.current"), "1\n").unwrap();
+    fs::write(outside.join("cgroup.procs"), "1\n").unwrap();
+    let top = made.dir.path().join("sys/fs/cgroup");
+    std::os::unix::fs::symlink(&outside, top.join("a/link")).unwrap();
+    fs::write(top.join("a/file"), "").unwrap();
+    assert!(read_group(&made.root, &"/a/b".into()).is_ok());
+    let deep = "/d".repeat(walk::MAX_DEPTH + 1);
+    for bad in ["/a/link", "/a/link/", "/a/../../../outside", "/a/./b", "/a/file", "/gone", deep.as_str()] {
+        let error = read_group(&made.root, &bad.into()).unwrap_err();
+        assert!(matches!(error, ReadError::NotHere { .. }), "{bad}: {error}");
+        assert!(read_processes(&made.root, &bad.into()).is_err(), "{bad}");
+        assert!(read_limit(&made.root, &bad.into()).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn the_least_limit_above_holds() {
+    let made = Made::new(V2);
+    made.group_v2("pod/container", 1, 1);
+    made.group_v2("pod", 1, 1);
+    let limit = || read_limit(&made.root, &"/pod/container".into()).unwrap();
+    assert_eq!(limit(), None);
+    made.file("pod/container/memory.max", "900\n");
+    assert_eq!(limit(), Some(900));
+    made.file("pod/memory.max", "700\n");
+    assert_eq!(limit(), Some(700));
+}
+
+#[test]
+fn processes_are_those_of_a_group_and_of_all_below_it_and_not_without_end() {
+    let made = Made::new(V2);
+    made.file("cgroup.procs", "1\n0\n");
+    made.file("a/cgroup.procs", "30\n10\n");
+    made.file("a/b/cgroup.procs", "20\n");
+    made.file("ab/cgroup.procs", "99\n");
+    let of = |path: &str| read_processes(&made.root, &path.into()).unwrap();
+    assert_eq!((of("/a"), of("/a/b"), of("/")), (vec![10, 20, 30], vec![20], vec![1, 10, 20, 30, 99]));
+    let many: String = (1..=1500).map(|pid| format!("{pid}\n")).collect();
+    made.file("a/b/cgroup.procs", &many);
+    made.file("ab/cgroup.procs", &"4194304\n".repeat(1200));
+    assert_eq!((of("/a/b").len(), of("/ab")), (1000, vec![4_194_304]));
+}
+
+/// The group that a process is in, as the kernel lists it, in a hierarchy that counts something.
+#[test]
+fn a_process_is_found_in_a_real_group() {
+    let root = Root::open(Path::new("/")).unwrap();
+    let found = Layout::find(&root).map(|layout| layout.version);
+    let Ok(version) = found else { return assert!(std::env::var_os("CI").is_none(), "needs control groups") };
+    let tree = if version == CgroupVersion::V2 { "" } else { "memory/" };
+    let name = format!("byteport-who-{}", std::process::id());
+    let place = Path::new("/sys/fs/cgroup").join(tree).join(&name);
+    if let Err(e) = fs::create_dir_all(place.join("below")) {
+        return assert!(std::env::var_os("CI").is_none(), "needs the right to make groups: {e}");
+    }
+    let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+    let moved = fs::write(place.join("below/cgroup.procs"), child.id().to_string());
+    let listed = read_processes(&root, &format!("/{name}").as_str().into());
+    let group = read_group(&root, &format!("/{name}/below").as_str().into());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let mut removed = fs::remove_dir(place.join("below"));
+    // The kernel takes a moment to let go of who has ended.
+    for _ in 0..100 {
+        if removed.is_ok() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+        removed = fs::remove_dir(place.join("below"));
+    }
+    fs::remove_dir(&place).unwrap();
+    moved.unwrap();
+    assert_eq!(listed.unwrap(), [child.id()]);
+    let group = group.unwrap();
+    assert_eq!(group.path.as_bytes(), format!("/{name}/below").as_bytes());
+    assert!(read_group(&root, &format!("/{name}").as_str().into()).is_err(), "it has gone");
+}

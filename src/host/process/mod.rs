@@ -4,17 +4,19 @@
 //! the lock of its memory (`smaps_rollup`, `cmdline`, `environ`) is asked last, of none in uninterruptible sleep, and behind a deadline of
 //! its own: a process in trouble may hold that lock for ever.
 
+pub(super) mod heap;
 pub(super) mod lines;
 
 use std::ffi::CStr;
 
 use rustix::io::Errno;
 
+use self::heap::parse_settings;
 use self::lines::{Policy, Stat, Status, parse_pss, parse_stat, parse_status};
 use super::procs::{self, Process, cgroup_path, parse_io, unit_of};
 use super::root::{Root, io_error};
 use super::{Read, ReadError, clock};
-use crate::model::{Bytes, HostPath, Observed, ProcessDetail, ProcessFacts};
+use crate::model::{Bytes, HeapSetting, HostPath, Observed, ProcessDetail, ProcessFacts};
 
 /// Of one process, which is there before and after.
 struct Seen {
@@ -54,6 +56,22 @@ pub(super) fn read_pss(root: &Root, pid: u32, start_ticks: u64) -> Read<Bytes> {
     let (process, _) = awake(root, pid, start_ticks)?;
     let bytes = file(&process, c"smaps_rollup")?;
     parse_pss(&bytes).map(Bytes).ok_or_else(|| damaged(&process, c"smaps_rollup"))
+}
+
+/// `visible`: bytes of memory that it sees, `None` where that is not known.
+///
+/// # Errors
+/// As [`read_pss`].
+pub(super) fn read_heap(root: &Root, pid: u32, start_ticks: u64, visible: Option<u64>) -> Read<Vec<HeapSetting>> {
+    let (process, stat) = awake(root, pid, start_ticks)?;
+    let arguments = file(&process, c"cmdline")?;
+    // What a process calls itself it may have chosen; which file it runs it has not.
+    let name = process.program().unwrap_or(stat.comm);
+    let settings = parse_settings(&name, &arguments, &file(&process, c"environ")?, visible);
+    if stat_of(&process)?.start_ticks != start_ticks {
+        return Err(gone(pid));
+    }
+    Ok(settings)
 }
 
 /// A process whose memory may be looked at.

@@ -150,3 +150,29 @@ fn a_number_that_went_to_another_process_meanwhile_is_nobody() {
     assert_eq!(read(" 777 ").unwrap().unit.as_deref(), Some("a.service"));
     assert!(matches!(read(" 778 "), Err(ReadError::NotHere { .. })));
 }
+
+#[test]
+fn a_heap_setting_is_told_of_the_program_that_runs_and_nothing_else_of_it() {
+    let host = LiveHost::new(Path::new("/"), None, None).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let java = dir.path().join("java");
+    let sleep = fs::canonicalize("/bin/sleep").unwrap();
+    fs::copy(&sleep, &java).unwrap();
+    let run = |program: &Path, variables: &[(&str, &str)]| {
+        let child = Command::new(program).arg("600").env_clear().envs(variables.iter().copied()).stdin(Stdio::null()).spawn().unwrap();
+        let sleeper = Sleeper(child);
+        let runs = |pid: u32| fs::read_link(format!("/proc/{pid}/exe")).ok();
+        while runs(sleeper.0.id()).is_none_or(|exe| exe == runs(std::process::id()).unwrap()) {
+            std::thread::yield_now();
+        }
+        host.heap_settings(sleeper.0.id()).unwrap()
+    };
+    let variables = [("SECRET", "hunter2"), ("JAVA_TOOL_OPTIONS", "-Dpassword=hunter2 -Xmx96m"), ("GOMEMLIMIT", "64MiB")];
+    let told = run(&java, &variables);
+    assert_eq!(told.iter().map(|s| (s.written.as_str(), s.bytes)).collect::<Vec<_>>(), [("-Xmx96m", Bytes(96 << 20))]);
+    let told = run(&sleep, &variables);
+    assert_eq!(told.iter().map(|s| s.written.as_str()).collect::<Vec<_>>(), ["GOMEMLIMIT=64MiB"]);
+    let share = run(&java, &[("JAVA_TOOL_OPTIONS", "-XX:MaxRAMPercentage=50")]);
+    let total = host.memory().unwrap().iter().find(|c| &*c.name == "MemTotal").unwrap().value;
+    assert!(share[0].bytes.0 > 0 && share[0].bytes.0 <= total / 2, "{share:?} of {total}");
+}

@@ -10,16 +10,14 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::systemd::{ManagerProxy, ServiceProxy, finish_job, unit_at};
-use super::waiting::wait_for;
 use super::{Scene, Tally};
-use crate::host::bus::system_bus;
+use crate::host::bus::{system_bus, wait_for};
+use crate::host::opted_in;
 use crate::model::{Bytes, Effect, Holder, HolderAction, HolderUnit, HostPath, Observed, SkipReason};
 
 const LOOK: Duration = Duration::from_secs(15);
 /// A unit that falls over right after its start is found out within this.
 const STAYS_UP: Duration = Duration::from_secs(2);
-/// No unit or drop-in that a person wrote is larger.
-const MAX_UNIT_FILE: u64 = 1 << 20;
 
 /// What is known of a unit before it is touched.
 struct State {
@@ -58,35 +56,10 @@ async fn state(bus: &zbus::Connection, root: &Path, pid: u32) -> Result<State, S
         unit: HolderUnit {
             unit: unit.id().await.map_err(failed)?,
             active_state: unit.active_state().await.map_err(failed)?,
-            restart_safe: opted_in(&unit_files(root, &files)),
+            restart_safe: opted_in(root, &files),
             can_reload: unit.can_reload().await.map_err(failed)?,
         },
     })
-}
-
-/// In the order in which systemd reads them. One that cannot be read counts as empty: consent is never assumed.
-fn unit_files(root: &Path, paths: &[String]) -> Vec<String> {
-    let read = |path: &String| {
-        let path = root.join(path.trim_start_matches('/'));
-        fs::metadata(&path).is_ok_and(|m| m.is_file() && m.len() <= MAX_UNIT_FILE).then(|| fs::read_to_string(&path).ok()).flatten()
-    };
-    paths.iter().filter(|p| !p.is_empty()).filter_map(read).collect()
-}
-
-/// `Restart=safe` in a section `[X-Byteport]`; the last one wins, as everywhere in unit files.
-fn opted_in(files: &[String]) -> bool {
-    let mut answer = false;
-    for file in files {
-        let mut ours = false;
-        for line in file.lines().map(str::trim) {
-            if line.starts_with('[') {
-                ours = line == "[X-Byteport]";
-            } else if let Some(value) = line.strip_prefix("Restart").and_then(|l| l.trim_start().strip_prefix('=')).filter(|_| ours) {
-                answer = value.trim() == "safe";
-            }
-        }
-    }
-    answer
 }
 
 pub(super) fn let_go(holder: &Holder, scene: &Scene<'_>) -> Effect {
@@ -226,16 +199,6 @@ fn start_of(stat: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn consent_is_what_the_last_word_in_our_section_says() {
-        let yes = |files: &[&str]| opted_in(&files.iter().map(ToString::to_string).collect::<Vec<_>>());
-        assert!(yes(&["[Service]\nRestart=no\n[X-Byteport]\nRestart = safe\n"]));
-        assert!(yes(&["[Unit]\n", "[X-Byteport]\nRestart=safe"]));
-        assert!(!yes(&["[Service]\nRestart=safe\n"]));
-        assert!(!yes(&["[X-Byteport]\nRestart=safe\n", "[X-Byteport]\nRestart=never\n"]));
-        assert!(!yes(&["[X-Byteport]\n#Restart=safe\nRestartSec=safe\n[Service]\nRestart=safe"]));
-    }
 
     #[test]
     fn a_name_with_brackets_does_not_shift_the_start_time() {

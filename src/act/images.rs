@@ -7,9 +7,9 @@ use jiff::Timestamp;
 
 use super::docker::{DockerError, Engine, Inspected, is_reference};
 use super::files::growth;
-use super::waiting::wait_for;
 use super::{Scene, Tally};
 use crate::guard::{Limits, never};
+use crate::host::bus::wait_for;
 use crate::model::{Bytes, Effect, HostPath, ImageInfo, ImageStore, ImageTarget, Observed, SkipReason};
 
 const LOOK: Duration = Duration::from_secs(18);

@@ -19,7 +19,6 @@ pub mod server;
 mod systemd;
 mod tally;
 mod volume;
-mod waiting;
 
 pub use scene::Scene;
 use tally::Tally;

@@ -7,9 +7,9 @@ use serde::Deserialize;
 
 use super::files::growth;
 use super::programs::{Program, run};
-use super::waiting::wait_for;
 use super::{Scene, Tally};
 use crate::host::ReadHost;
+use crate::host::bus::wait_for;
 use crate::model::{Bytes, Effect, GrowVolume, HostPath, Mount, Observed, SkipReason, VolumeInfo};
 
 const LOOK: Duration = Duration::from_secs(18);

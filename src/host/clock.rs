@@ -20,3 +20,9 @@ pub(super) fn uptime_s() -> f64 {
     let t = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     t.tv_sec as f64 + t.tv_nsec as f64 / 1e9
 }
+
+/// CLOCK_MONOTONIC, which systemd counts by: it stands still in suspend.
+pub(super) fn monotonic_us() -> u64 {
+    let t = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    u64::try_from(t.tv_sec).unwrap_or(0).saturating_mul(1_000_000).saturating_add(u64::try_from(t.tv_nsec / 1000).unwrap_or(0))
+}

@@ -14,12 +14,13 @@ use super::root::{Root, io_error};
 use super::usage::{self, Usages};
 use super::{Clock, HeldFiles, PrivilegedReads, Read, ReadError, ReadHost, Scan, ScanAsk, Writer};
 use super::{
-    cgroup, clock, compress, disks, identity, interfaces, node, pkg, process, procs, scan, shutdown, sweep, timex, tmpfiles, view,
+    cgroup, clock, compress, disks, identity, interfaces, node, pkg, process, procs, scan, shutdown, sweep, timex, tmpfiles, units, view,
     write_trial, writers,
 };
 use crate::model::{
     Answer, BootId, CgroupUse, Cgroups, ClockSync, Conntrack, Counter, CpuStat, DiskIo, FileHandles, FsUsage, HeapSetting, HostPath,
-    Identity, Interface, LoadAverage, Mount, NetIo, Now, Observed, Pressure, ProcessDetail, ProcessFacts, Processes, Query, WriteTrial,
+    Identity, Interface, LoadAverage, Mount, NetIo, Now, Observed, Pressure, ProcessDetail, ProcessFacts, Processes, Query, UnitFacts,
+    WriteTrial,
 };
 
 /// Reads a host through `/`, or through the directory where a container was given the host's `/`.
@@ -299,5 +300,11 @@ impl ReadHost for LiveHost {
             process::read_heap(root, pid, facts.start_ticks, visible)
         };
         self.bounded(&format!("heap settings of process {pid}"), MEMORY_DEADLINE, settings)
+    }
+
+    fn unit(&self, name: &str) -> Read<UnitFacts> {
+        let (facts, files) = units::facts::read_unit(self.root.path(), name)?;
+        let restart_safe = self.prompt(&format!("files of unit {name}"), move |root| Ok(units::consent::read_consent(root, &files)))?;
+        Ok(UnitFacts { restart_safe, ..facts })
     }
 }

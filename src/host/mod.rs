@@ -64,6 +64,7 @@ pub use parsers::{fed, feed};
 pub use peers::{in_group, random_u16, user_name};
 pub use targets::targets;
 pub use units::UnitWatch;
+pub(crate) use units::consent::opted_in;
 pub use wake::{Wake, Waker, Woken};
 
 use std::time::Duration;

@@ -55,6 +55,7 @@ const PARSERS: &[(Path, Parse)] = &[
     ("sys/fs/cgroup/system.slice/memory.events", |b| figures::parse_events(b).is_some_and(|events| events.high.is_some())),
     ("sys/fs/cgroup/system.slice/memory.max", |b| figures::parse_limit(b).is_some()),
     ("unit-path", |b| units::table::parse_unit_path(&String::from_utf8_lossy(b.trim_ascii())).is_some()),
+    ("usr/lib/systemd/system/x.service", |b| units::consent::parse_consent(b, false)),
     ("usr/lib/tmpfiles.d/x.conf", exclusions),
 ];
 

@@ -4,6 +4,8 @@
 //! list that was asked for is never newer or older than the changes around it. Only what systemd itself sent is believed: anybody on the bus
 //! may send us a signal that looks like one of its.
 
+pub(super) mod consent;
+pub(super) mod facts;
 mod figures;
 pub(super) mod table;
 

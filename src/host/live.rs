@@ -14,13 +14,13 @@ use super::root::{Root, io_error};
 use super::usage::{self, Usages};
 use super::{Clock, HeldFiles, PrivilegedReads, Read, ReadError, ReadHost, Scan, ScanAsk, Writer};
 use super::{
-    cgroup, clock, compress, disks, identity, interfaces, node, pkg, process, procs, scan, shutdown, sweep, timex, tmpfiles, units, view,
-    write_trial, writers,
+    cgroup, clock, compress, deploys, disks, identity, interfaces, node, pkg, process, procs, scan, shutdown, sweep, timex, tmpfiles,
+    units, view, write_trial, writers,
 };
 use crate::model::{
-    Answer, BootId, CgroupUse, Cgroups, ClockSync, Conntrack, Counter, CpuStat, DiskIo, FileHandles, FsUsage, HeapSetting, HostPath,
-    Identity, Interface, LoadAverage, Mount, NetIo, Now, Observed, Pressure, ProcessDetail, ProcessFacts, Processes, Query, UnitFacts,
-    WriteTrial,
+    Answer, BootId, CgroupUse, Cgroups, ClockSync, Conntrack, Counter, CpuStat, Deploy, DiskIo, FileHandles, FsUsage, HeapSetting,
+    HostPath, Identity, Interface, LoadAverage, Mount, NetIo, Now, Observed, Pressure, ProcessDetail, ProcessFacts, Processes, Query,
+    Seconds, UnitFacts, WriteTrial,
 };
 
 /// Reads a host through `/`, or through the directory where a container was given the host's `/`.
@@ -38,6 +38,7 @@ pub struct LiveHost {
     privileged: Option<Arc<dyn PrivilegedReads>>,
     node_url: Option<String>,
     own_folder: Option<(PathBuf, u64)>,
+    markers: Option<PathBuf>,
 }
 
 impl LiveHost {
@@ -64,6 +65,7 @@ impl LiveHost {
             privileged,
             node_url,
             own_folder: None,
+            markers: None,
         })
     }
 
@@ -77,6 +79,14 @@ impl LiveHost {
         self.own_folder = Some((own_folder.to_path_buf(), seen.st_dev));
         Ok(self)
     }
+
+    /// Takes files in this folder, as seen by this process, for markers of what was released: name, version in the first line, and when it
+    /// was written. It need not be there yet.
+    #[must_use]
+    pub fn with_deploy_markers(mut self, folder: &Path) -> Self {
+        self.markers = Some(folder.to_path_buf());
+        self
+    }
 }
 
 impl Clock for LiveHost {
@@ -87,6 +97,8 @@ impl Clock for LiveHost {
 
 /// Reads of `/proc` that go through all processes, of files, and over the network, which may take longer than a statvfs.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// Ten years: nobody asks for what was released before.
+const LONGEST_PAST_S: f64 = 3650.0 * 86_400.0;
 /// What takes the lock of a process's memory: counting the pages of a hundred gigabytes takes a second.
 const MEMORY_DEADLINE: Duration = Duration::from_secs(3);
 
@@ -306,5 +318,13 @@ impl ReadHost for LiveHost {
         let (facts, files) = units::facts::read_unit(self.root.path(), name)?;
         let restart_safe = self.prompt(&format!("files of unit {name}"), move |root| Ok(units::consent::read_consent(root, &files)))?;
         Ok(UnitFacts { restart_safe, ..facts })
+    }
+
+    fn deploys(&self, within: Seconds) -> Read<Vec<Deploy>> {
+        let to = self.now().wall;
+        let from = to.saturating_sub(jiff::SignedDuration::from_secs_f64(within.0.clamp(0.0, LONGEST_PAST_S))).unwrap_or(to);
+        let markers = self.markers.clone();
+        let within = deploys::Within { from, to };
+        self.bounded("deploys", DEADLINE, move |root| deploys::read_deploys(root, markers.as_deref(), within))
     }
 }

@@ -11,6 +11,7 @@ mod columns;
 mod compress;
 mod conntrack;
 pub(crate) mod deadline;
+mod deploys;
 mod disks;
 mod ext4;
 mod facts;

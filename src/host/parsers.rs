@@ -1,11 +1,14 @@
 //! Every parser of what a host says, under the name of a file that has it. Not in what ships: `fuzz/` makes up input for them, and the
 //! tests here damage what was recorded.
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
 use super::cgroup::figures;
 use super::journal::export::{Export, Fields};
 use super::{
-    KernelLogReader, Read, conntrack, disks, file_handles, identity, interfaces, journal, loadavg, meminfo, mounts, netdev, node, pattern,
-    pkg, process, procs, psi, readiness, root, shutdown, stat, sweep, tmpfiles, units, vmstat,
+    KernelLogReader, Read, conntrack, deploys, disks, file_handles, identity, interfaces, journal, loadavg, meminfo, mounts, netdev, node,
+    pattern, pkg, process, procs, psi, readiness, root, shutdown, stat, sweep, tmpfiles, units, vmstat,
 };
 
 /// Below the root of a host; in `fixtures/hosts/` some host has it, or `fuzz/seeds/` does.
@@ -15,6 +18,7 @@ type Parse = fn(&[u8]) -> bool;
 
 const PARSERS: &[(Path, Parse)] = &[
     ("dev/kmsg", kernel_log),
+    ("deploy-marker", |b| !deploys::logs::parse_version(b).is_empty()),
     ("etc/os-release", |b| !identity::parse_os_release(b).is_empty()),
     ("etc/passwd", |b| readiness::parse_uid(b, "byteport").is_some()),
     ("journal", journal_export),
@@ -57,6 +61,10 @@ const PARSERS: &[(Path, Parse)] = &[
     ("unit-path", |b| units::table::parse_unit_path(&String::from_utf8_lossy(b.trim_ascii())).is_some()),
     ("usr/lib/systemd/system/x.service", |b| units::consent::parse_consent(b, false)),
     ("usr/lib/tmpfiles.d/x.conf", exclusions),
+    ("var/lib/dpkg/info/x.list", |b| !deploys::logs::parse_package_units(b).is_empty()),
+    ("var/log/dnf.rpm.log", |b| !deploys::logs::parse_dnf_log(b).is_empty()),
+    ("var/log/dpkg.log", |b| !deploys::logs::parse_dpkg_log(b, &TimeZone::UTC).is_empty()),
+    ("var/log/yum.log", |b| !deploys::logs::parse_yum_log(b, &TimeZone::UTC, Timestamp::MAX).is_empty()),
 ];
 
 /// The first byte says which parser is given the others.

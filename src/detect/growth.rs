@@ -32,26 +32,30 @@ impl Growth {
             return None;
         }
         // Relative to the first reading: the squares of large byte counts would eat the digits that matter.
-        let n = count as f64;
-        let points = readings.map(|(t, bytes, inodes)| (t - first.0, bytes as f64 - first.1 as f64, inodes as f64 - first.2 as f64));
-        let (mut t_sum, mut b_sum, mut i_sum) = (0.0, 0.0, 0.0);
-        for (t, b, i) in points.clone() {
-            t_sum += t;
-            b_sum += b;
-            i_sum += i;
-        }
-        let (t_mean, b_mean, i_mean) = (t_sum / n, b_sum / n, i_sum / n);
-        let (mut tt, mut tb, mut ti) = (0.0, 0.0, 0.0);
-        for (t, b, i) in points {
-            tt += (t - t_mean) * (t - t_mean);
-            tb += (t - t_mean) * (b - b_mean);
-            ti += (t - t_mean) * (i - i_mean);
-        }
-        (tt > 0.0).then(|| Self { bytes_per_s: tb / tt, inodes_per_s: ti / tt, over: Seconds(over) })
+        let bytes_per_s = slope(readings.clone().map(|(t, bytes, _)| (t - first.0, bytes as f64 - first.1 as f64)))?;
+        let inodes_per_s = slope(readings.map(|(t, _, inodes)| (t - first.0, inodes as f64 - first.2 as f64)))?;
+        Some(Self { bytes_per_s, inodes_per_s, over: Seconds(over) })
     }
 
     /// Until nobody but root can write any more; `None` while it does not grow.
     pub fn time_to_full(&self, usage: &FsUsage) -> Option<Seconds> {
         (self.bytes_per_s > 0.0).then(|| Seconds(usage.available as f64 / self.bytes_per_s))
     }
+}
+
+/// Of the line through these points (seconds, amount), by least squares; `None` where they are all of one moment.
+pub(super) fn slope(points: impl Iterator<Item = (f64, f64)> + Clone) -> Option<f64> {
+    let (mut n, mut t_sum, mut a_sum) = (0.0, 0.0, 0.0);
+    for (t, a) in points.clone() {
+        n += 1.0;
+        t_sum += t;
+        a_sum += a;
+    }
+    let (t_mean, a_mean) = (t_sum / n, a_sum / n);
+    let (mut tt, mut ta) = (0.0, 0.0);
+    for (t, a) in points {
+        tt += (t - t_mean) * (t - t_mean);
+        ta += (t - t_mean) * (a - a_mean);
+    }
+    (tt > 0.0).then(|| ta / tt)
 }

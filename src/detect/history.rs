@@ -149,6 +149,11 @@ impl History {
         self.consumers.group(path)
     }
 
+    #[cfg(test)]
+    pub(super) fn consumers(&self) -> &Consumers {
+        &self.consumers
+    }
+
     /// What is remembered of a process.
     pub fn process(&self, pid: u32, start_ticks: u64) -> Option<Past> {
         self.consumers.process(pid, start_ticks)

@@ -44,6 +44,9 @@ fn run(args: &Args, loaded: config::Loaded<config::Actuator>) -> anyhow::Result<
     let config = loaded.config.clone();
     events::init_log(config.log_level);
     loaded.notes.iter().for_each(|note| tracing::warn!("configuration: {note}"));
+    if let Err(e) = host::stay_resident() {
+        tracing::warn!("{e}");
+    }
     let host = Arc::new(LiveHost::new(Path::new("/"), None, None)?);
     let mut ledger = Ledger::open(&config.state_dir)?;
     if args.trust_new_ledger {

@@ -254,6 +254,7 @@ mod tests {
             }]),
             io_pressure: Observed::unavailable("no PSI"),
             node_disk_pressure: Observed::unavailable("no kubelet"),
+            stall: None,
             readings: crate::model::Readings::none("not asked"),
         }
     }

@@ -222,6 +222,7 @@ mod tests {
             disks: Observed::unavailable("not asked"),
             io_pressure: Observed::unavailable("not asked"),
             node_disk_pressure: Observed::unavailable("not asked"),
+            stall: None,
             readings: Readings::none("not asked"),
         }
     }

@@ -18,7 +18,7 @@ use super::{http, local, recovery, sampling, tasks};
 use crate::act::client::Client;
 use crate::detect::{Detector, History, Timeline};
 use crate::guard::{self, PastAct};
-use crate::host::{Clock, LiveHost, ReadHost};
+use crate::host::{Clock, LiveHost, ReadHost, stay_resident};
 use crate::metrics::{Format, Own};
 use crate::model::{BootId, IncidentId, Now, RunbookId, Subject};
 use crate::record::{Store, carried, carry};
@@ -106,6 +106,9 @@ pub async fn run(config_path: &Path, root: &Path, on_scrape: OnScrape) -> Result
     events::init_log(config.log_level);
     for note in &loaded.notes {
         tracing::warn!("configuration: {note}");
+    }
+    if let Err(e) = stay_resident() {
+        tracing::warn!("{e}");
     }
     let client = Client::new(&config.actuator_socket);
     let host = LiveHost::new(root, Some(Arc::new(client.clone())), config.node_url.clone())?;

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use super::shared::{Shared, lock};
 use crate::events;
 use crate::host::{Wake, Waker};
-use crate::model::{KernelEventKind, Sample, SourceState};
+use crate::model::{KernelEventKind, Sample, SourceState, Stall};
 use crate::sense::{Happened, Listen, Listening, Sampler, Want};
 
 /// Where to go on listening after a restart.
@@ -74,11 +74,12 @@ impl Alarm {
 /// When the kernel gives neither the descriptor nor the thread.
 pub(super) fn start(shared: &Arc<Shared>, root: &Path, places: Places, on_scrape: OnScrape) -> std::io::Result<mpsc::Receiver<Sampled>> {
     let (sender, receiver) = mpsc::channel(4);
-    let wake = Wake::new(root)?;
+    let mut wake = Wake::new(root)?;
     let alarm = Arc::new(Alarm { waker: wake.waker(), happened: AtomicBool::new(false) });
     // Set once: there is one sampler.
     let _first = (shared.alarm.set(Arc::clone(&alarm)).is_ok(), shared.on_scrape.set(on_scrape).is_ok());
     drop(shared.without_triggers.set(wake.without_triggers().map(str::to_owned)));
+    drop(shared.without_stall_trigger.set(wake.without_stall_trigger()));
     let told = Arc::clone(&alarm);
     let listen = Listen { journal: shared.config().journal.clone(), kernel_after: places.kernel, journal_after: places.journal };
     let hearing = Mutex::new(Hearing::default());
@@ -91,8 +92,12 @@ pub(super) fn start(shared: &Arc<Shared>, root: &Path, places: Places, on_scrape
     let body = move || {
         let mut want = Want::Everything;
         let (mut swept, mut stretched) = (Instant::now(), 1.0);
+        let mut begun = Instant::now();
         loop {
-            let begun = Instant::now();
+            // A look at memory alone, in between, delays no sample that is due.
+            if !matches!(want, Want::Stall { .. }) {
+                begun = Instant::now();
+            }
             let config = shared.config();
             sampler.keep_to(config.sample_interval.0, config.cpu_budget_percent.0 / 100.0);
             let sample = sampler.sample(want);
@@ -108,15 +113,19 @@ pub(super) fn start(shared: &Arc<Shared>, root: &Path, places: Places, on_scrape
             if sender.blocking_send(Sampled { sample, sources, stretch: sampler.stretch() }).is_err() {
                 return;
             }
-            want = pause(&wake, &alarm, begun, sampler.pause_s(), &mut swept, on_scrape);
+            let next = pause(&mut wake, &alarm, begun, sampler.pause_s(), &mut swept, on_scrape);
+            want = next.0;
+            if let Some(stall) = next.1 {
+                sampler.told_of(stall);
+            }
         }
     };
     std::thread::Builder::new().name("sampler".into()).spawn(body)?;
     Ok(receiver)
 }
 
-/// Waits for the next sample, and says what it is to ask.
-fn pause(wake: &Wake, alarm: &Alarm, begun: Instant, pause_s: f64, swept: &mut Instant, on_scrape: OnScrape) -> Want {
+/// Waits for the next sample, and says what it is to ask, and of which memory stall it is to tell.
+fn pause(wake: &mut Wake, alarm: &Alarm, begun: Instant, pause_s: f64, swept: &mut Instant, on_scrape: OnScrape) -> (Want, Option<Stall>) {
     let until = begun + Duration::from_secs_f64(pause_s.clamp(0.05, 86_400.0));
     // Something happened that is worth a sweep, too soon after the last one.
     let mut owed = alarm.happened.swap(false, Ordering::Relaxed);
@@ -130,20 +139,29 @@ fn pause(wake: &Wake, alarm: &Alarm, begun: Instant, pause_s: f64, swept: &mut I
         let woken = wake.wait(left);
         match on_scrape {
             OnScrape::Nothing => {}
-            OnScrape::Host if woken.called => return Want::Host,
-            OnScrape::Processes if woken.called => return Want::Processes,
+            OnScrape::Host if woken.called => return (Want::Host, None),
+            OnScrape::Processes if woken.called => return (Want::Processes, None),
             OnScrape::Host | OnScrape::Processes => continue,
         }
         let happened = woken.pressure || alarm.happened.swap(false, Ordering::Relaxed);
         owed |= happened;
-        if owed && swept.elapsed() >= BETWEEN_SWEEPS {
+        let may_sweep = swept.elapsed() >= BETWEEN_SWEEPS;
+        if let Some(stall) = woken.stall {
+            // Nothing is waited for; what is owed besides is owed beyond this look.
+            alarm.happened.store(owed, Ordering::Relaxed);
+            if may_sweep {
+                *swept = Instant::now();
+            }
+            return (Want::Stall { sweep: may_sweep }, Some(stall));
+        }
+        if owed && may_sweep {
             *swept = Instant::now();
-            return Want::Sweep;
+            return (Want::Sweep, None);
         }
         if until.saturating_duration_since(Instant::now()).is_zero() {
             // It is owed beyond this sample.
             alarm.happened.store(owed, Ordering::Relaxed);
-            return Want::Due;
+            return (Want::Due, None);
         }
         if happened {
             // Told too soon after the last sweep: the trigger stays silent for its window, a storm of events does not.
@@ -203,9 +221,9 @@ mod tests {
     #[test]
     fn what_happens_soon_after_a_sweep_gets_its_own_when_it_may() {
         let dir = tempfile::tempdir().unwrap();
-        let wake = Wake::new(dir.path()).unwrap();
+        let mut wake = Wake::new(dir.path()).unwrap();
         let alarm = Alarm { waker: wake.waker(), happened: AtomicBool::new(false) };
-        let wait = |swept: &mut Instant, pause_s| pause(&wake, &alarm, Instant::now(), pause_s, swept, OnScrape::Nothing);
+        let mut wait = |swept: &mut Instant, pause_s| pause(&mut wake, &alarm, Instant::now(), pause_s, swept, OnScrape::Nothing).0;
         let mut swept = Instant::now();
         alarm.raise();
         assert_eq!(wait(&mut swept, 0.1), Want::Due, "too soon");

@@ -40,6 +40,8 @@ pub(super) struct Shared {
     pub alarm: OnceLock<Arc<Alarm>>,
     /// Why pressure is only polled; `None`: the kernel tells.
     pub without_triggers: OnceLock<Option<String>>,
+    /// How memory stalls are noticed else; `None`: the kernel tells of them at once.
+    pub without_stall_trigger: OnceLock<Option<String>>,
     pub on_scrape: OnceLock<OnScrape>,
     /// Scrapes that wait for a sample of their own.
     pub scrapes: Mutex<Vec<oneshot::Sender<()>>>,
@@ -100,6 +102,7 @@ impl Shared {
             places: Mutex::default(),
             alarm: OnceLock::new(),
             without_triggers: OnceLock::new(),
+            without_stall_trigger: OnceLock::new(),
             on_scrape: OnceLock::new(),
             scrapes: Mutex::default(),
             seen: Mutex::new(Seen::default()),

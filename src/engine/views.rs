@@ -50,9 +50,9 @@ pub(super) fn status(shared: &Shared) -> Status {
         actuator,
         record,
         stuck: seen.stuck.clone(),
-        psi_mode: match shared.without_triggers.get() {
-            Some(Some(why)) => format!("{}, {why}", shared.psi_mode()),
-            _ => shared.psi_mode().to_owned(),
+        psi_mode: {
+            let reasons = [&shared.without_triggers, &shared.without_stall_trigger].into_iter().filter_map(|why| why.get()?.clone());
+            std::iter::once(shared.psi_mode().to_owned()).chain(reasons).collect::<Vec<_>>().join(", ")
         },
         refused_config: lock(&shared.refused_config).clone(),
         now,

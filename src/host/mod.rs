@@ -39,6 +39,7 @@ mod process;
 mod procs;
 mod psi;
 pub mod readiness;
+mod resident;
 mod root;
 mod scan;
 mod shutdown;
@@ -63,6 +64,7 @@ pub use live::LiveHost;
 #[cfg(fuzzing)]
 pub use parsers::{fed, feed};
 pub use peers::{in_group, random_u16, user_name};
+pub use resident::stay_resident;
 pub use targets::targets;
 pub use units::UnitWatch;
 pub(crate) use units::consent::opted_in;

@@ -75,3 +75,13 @@ pub fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: the descriptor is owned by what is made, which always gives the same one and takes it from the poller before it is closed.
     Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
 }
+
+/// Has the allocator keep up to four mebibytes of what is freed, and serve blocks of less than one from there: what is used again and again is
+/// not given back and asked for anew, which is when a host without memory makes one wait. Larger blocks go back at once.
+pub(super) fn keep_freed_heap() {
+    #[cfg(target_env = "gnu")]
+    for (what, bytes) in [(libc::M_TRIM_THRESHOLD, 4 << 20), (libc::M_MMAP_THRESHOLD, 1 << 20)] {
+        // SAFETY: mallopt takes two integers, keeps no pointer, and takes the allocator's own lock.
+        unsafe { libc::mallopt(what, bytes) };
+    }
+}

@@ -45,7 +45,7 @@ pub use readings::{
 };
 pub use recorded::Recorded;
 pub use refusal::{Refusal, RefusalReason};
-pub use sample::{Discards, DiskIo, Flushes, FsSample, Pressure, Sample};
+pub use sample::{Discards, DiskIo, Flushes, FsSample, Pressure, Sample, Stall, StallTeller};
 pub use shell::shell_word;
 pub use signal::{Severity, Signal, SignalKind, Subject};
 pub use size::{Bytes, Percent};

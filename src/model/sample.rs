@@ -14,8 +14,31 @@ pub struct Sample {
     pub io_pressure: Observed<Pressure>,
     /// The node's DiskPressure condition; `Unavailable` where there is no kubelet or none is configured.
     pub node_disk_pressure: Observed<bool>,
+    /// The last memory stall that was told of since this run began, however long ago.
+    #[serde(default)]
+    pub stall: Option<Stall>,
     /// Everything else that the host counts.
     pub readings: Readings,
+}
+
+/// No task got on for want of memory, for longer than is borne.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Stall {
+    /// Boot clock, seconds: when it was told.
+    pub at_s: f64,
+    /// Microseconds in which nobody got on, at least, and the time that they are of.
+    pub stalled_us: u64,
+    pub within_us: u64,
+    pub told_by: StallTeller,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StallTeller {
+    /// A trigger of the kernel's: the figures are those that it was set to.
+    Kernel,
+    /// Whoever looked again and again at what the kernel counts: the figures are what was seen.
+    Look,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

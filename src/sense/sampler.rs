@@ -11,7 +11,7 @@ use super::filesystems::{self, DiskMap};
 use super::slow::{Slow, timed};
 use super::source::{Source, Track};
 use crate::host::{Read, ReadError, ReadHost};
-use crate::model::{JournalEntry, JournalLog, Observed, Readings, Sample, SourceState};
+use crate::model::{JournalEntry, JournalLog, Observed, Readings, Sample, SourceState, Stall};
 
 /// The hottest and largest processes and groups that are kept by name.
 const TOP: usize = 20;
@@ -32,6 +32,8 @@ pub enum Want {
     Due,
     /// Something happened: the sweeps as well, while whoever it was is still there.
     Sweep,
+    /// Nobody gets on for want of memory: what tells of memory, at once and nothing else; with the sweeps, who has it.
+    Stall { sweep: bool },
     /// All that every sample asks, due or not.
     Host,
     /// That, and all processes.
@@ -56,6 +58,7 @@ pub struct Sampler {
     journal: VecDeque<JournalEntry>,
     /// Nobody tells when pressure rises.
     polls_pressure: bool,
+    stall: Option<Stall>,
     sample_before: Option<Arc<Sample>>,
 }
 
@@ -80,6 +83,7 @@ impl Sampler {
             readings: Readings::none("not asked yet"),
             journal: VecDeque::new(),
             polls_pressure: false,
+            stall: None,
             sample_before: None,
         }
     }
@@ -96,6 +100,11 @@ impl Sampler {
     pub fn polling_pressure(mut self) -> Self {
         self.polls_pressure = true;
         self
+    }
+
+    /// Tells of this stall with every sample from the next one on, until there is another.
+    pub fn told_of(&mut self, stall: Stall) {
+        self.stall = Some(stall);
     }
 
     /// As configured now, from the next sample on: seconds between two samples, and the share of one core that they may cost.
@@ -130,7 +139,9 @@ impl Sampler {
     pub fn sample(&mut self, want: Want) -> Arc<Sample> {
         let at = self.host.now();
         let now_s = at.uptime_s;
-        self.slow.ask(&self.host, self.every_s, now_s, want == Want::Everything);
+        if !matches!(want, Want::Stall { .. }) {
+            self.slow.ask(&self.host, self.every_s, now_s, want == Want::Everything);
+        }
         let due: Vec<Source> = Source::ALL.into_iter().filter(|s| self.is_asked(*s, want, now_s)).collect();
         let before = self.sample_before.clone();
         // What is not asked this time is as it was.
@@ -180,6 +191,7 @@ impl Sampler {
             disks: disks.unwrap_or_else(|| of(before.as_deref(), |b| b.disks.clone())),
             io_pressure: io_pressure.unwrap_or_else(|| of(before.as_deref(), |b| b.io_pressure.clone())),
             node_disk_pressure: self.slow.node(now_s),
+            stall: self.stall,
             readings: self.readings.clone(),
         };
         self.grow_old(&mut sample, now_s);
@@ -203,6 +215,7 @@ impl Sampler {
         match want {
             Want::Due => due,
             Want::Sweep => due || source.is_sweep(),
+            Want::Stall { sweep } => source.is_of_memory() || sweep && matches!(source, Source::Processes | Source::Cgroups),
             Want::Host => source.is_of_every_sample(),
             Want::Processes => source.is_of_every_sample() || source == Source::Processes,
             Want::Everything => true,
@@ -354,6 +367,7 @@ fn not_asked<T>() -> Observed<T> {
 mod tests {
     use super::*;
     use crate::host::LiveHost;
+    use crate::model::StallTeller;
 
     #[test]
     fn a_sweep_between_two_samples_makes_nothing_young_that_it_did_not_read() {
@@ -370,6 +384,25 @@ mod tests {
         assert!(age(&first.disks) == 0.0 && age(&swept.disks) >= between - 1e-6, "{} after {between}", age(&swept.disks));
         assert!(matches!(swept.readings.cpu, Observed::Value { age_s, .. } if age_s > 0.0));
         assert!(matches!(swept.readings.processes, Observed::Value { age_s, .. } if age_s == 0.0), "that is what it is for");
+    }
+
+    #[test]
+    fn a_stall_is_told_with_memory_read_anew_and_nothing_that_may_take_its_time() {
+        let host = Arc::new(LiveHost::new(std::path::Path::new("/"), None, None).unwrap());
+        let mut sampler = Sampler::new(host, 600.0);
+        assert_eq!(sampler.sample(Want::Everything).stall, None);
+        let stall = Stall { at_s: 7.0, stalled_us: 150_000, within_us: 1_000_000, told_by: StallTeller::Kernel };
+        sampler.told_of(stall);
+        let read = |sampler: &mut Sampler, sweep| {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            let sample = sampler.sample(Want::Stall { sweep });
+            assert_eq!(sample.stall, Some(stall));
+            let now_s = sample.at.uptime_s;
+            Source::ALL.into_iter().filter(|s| sampler.tracks.get(s).is_some_and(|t| t.asked_at_s == Some(now_s))).collect::<Vec<_>>()
+        };
+        assert_eq!(read(&mut sampler, false), [Source::Memory, Source::Vmstat, Source::Pressure]);
+        assert_eq!(read(&mut sampler, true), [Source::Memory, Source::Vmstat, Source::Pressure, Source::Processes, Source::Cgroups]);
+        assert_eq!(sampler.sample(Want::Due).stall, Some(stall), "it is not forgotten with the next sample");
     }
 
     #[test]

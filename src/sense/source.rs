@@ -119,6 +119,11 @@ impl Source {
         self.interval_s(1.0) <= 1.0
     }
 
+    /// Tells how memory stands now: a file or two of the kernel's, that cannot hang.
+    pub const fn is_of_memory(self) -> bool {
+        matches!(self, Self::Memory | Self::Vmstat | Self::Pressure)
+    }
+
     /// Asked at once when something happened: who it was is seen only while it lasts.
     pub const fn is_sweep(self) -> bool {
         matches!(self, Self::Processes | Self::Cgroups | Self::Units)

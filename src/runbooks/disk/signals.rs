@@ -233,6 +233,7 @@ mod tests {
             disks: Observed::fresh(vec![io]),
             io_pressure: Observed::fresh(some),
             node_disk_pressure: Observed::unavailable("no kubelet"),
+            stall: None,
             readings: crate::model::Readings::none("not asked"),
         }
     }

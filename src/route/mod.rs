@@ -36,7 +36,8 @@ impl Router {
     /// A signal that stays raised opens no second episode when the first has ended; one that is new or got worse does.
     ///
     /// Saturation of a disk joins the episode of a filesystem on it, if one is running: what heals a filesystem loads its disk, and
-    /// a second episode would only tell of the first. Else it is an episode of the disk itself.
+    /// a second episode would only tell of the first. Else it is an episode of the disk itself. In the same way what is said of a process or
+    /// a unit joins the episode that its runbook has for the whole host, or is about to have: one runaway is one incident.
     pub fn route(&mut self, changes: Vec<Change>, sample: &Sample) -> Vec<Routed> {
         let mut touched: Vec<(RunbookId, Subject)> = Vec::new();
         let mut out = Vec::new();
@@ -50,7 +51,7 @@ impl Router {
             };
             let key = match self.holder_of(signal) {
                 Some(key) => key,
-                None => self.home(entry.id.clone(), signal, sample),
+                None => self.home(entry.id.clone(), signal, sample, &touched),
             };
             let case = match change {
                 Change::Raised(signal) => {
@@ -119,15 +120,26 @@ impl Router {
         self.cases.iter().find(|(_, case)| case.signals.iter().any(|s| is_same(s, signal))).map(|(key, _)| key.clone())
     }
 
-    fn home(&self, runbook: RunbookId, signal: &Signal, sample: &Sample) -> (RunbookId, Subject) {
-        if let Subject::Disk { name } = &signal.subject {
-            let on_it = sample.filesystems.value().into_iter().flatten().filter(|f| f.disks.contains(name));
-            for fs in on_it {
-                let key = (runbook.clone(), Subject::Filesystem { mount: fs.mount.path.clone(), device: fs.mount.device });
-                if self.cases.get(&key).is_some_and(|case| case.open) {
+    /// `touched`: what this very change has begun, and will be open when it is done.
+    fn home(&self, runbook: RunbookId, signal: &Signal, sample: &Sample, touched: &[(RunbookId, Subject)]) -> (RunbookId, Subject) {
+        let open = |key: &(RunbookId, Subject)| self.cases.get(key).is_some_and(|case| case.open);
+        match &signal.subject {
+            Subject::Disk { name } => {
+                let on_it = sample.filesystems.value().into_iter().flatten().filter(|f| f.disks.contains(name));
+                for fs in on_it {
+                    let key = (runbook.clone(), Subject::Filesystem { mount: fs.mount.path.clone(), device: fs.mount.device });
+                    if open(&key) {
+                        return key;
+                    }
+                }
+            }
+            Subject::Process { .. } | Subject::Unit { .. } => {
+                let key = (runbook.clone(), Subject::Host);
+                if open(&key) || touched.contains(&key) {
                     return key;
                 }
             }
+            Subject::Filesystem { .. } | Subject::Host => {}
         }
         (runbook, signal.subject.clone())
     }
@@ -246,6 +258,44 @@ mod tests {
         assert_eq!(told(&mut router, vec![Change::Raised(busy())]), ["signals / 2"]);
         assert_eq!(told(&mut router, vec![Change::Cleared(busy())]), ["signals / 1"]);
         assert_eq!(told(&mut Router::default(), vec![Change::Raised(busy())]), ["open disk vda 1"]);
+    }
+
+    fn saturated() -> Signal {
+        signal("cpu_saturation", Subject::Host, Severity::Warning)
+    }
+
+    fn flat_out() -> Signal {
+        signal("process_cpu_saturation", Subject::Process { pid: 7, start_ticks: 9, comm: "spin".into() }, Severity::Warning)
+    }
+
+    fn throttled() -> Signal {
+        signal("cpu_throttle_high", Subject::Unit { name: "spin.service".into() }, Severity::Warning)
+    }
+
+    #[test]
+    fn a_process_and_a_unit_join_the_host_that_is_being_healed() {
+        let mut router = Router::default();
+        assert_eq!(told(&mut router, vec![Change::Raised(saturated())]), ["open this host 1"]);
+        assert_eq!(told(&mut router, vec![Change::Raised(flat_out()), Change::Raised(throttled())]), ["signals this host 3"]);
+        assert_eq!(told(&mut router, vec![Change::Cleared(flat_out())]), ["signals this host 2"]);
+        // The host's own first, in the same sample.
+        assert_eq!(told(&mut Router::default(), vec![Change::Raised(saturated()), Change::Raised(flat_out())]), ["open this host 2"]);
+    }
+
+    #[test]
+    fn a_process_is_an_episode_of_its_own_where_the_host_has_none_of_the_same_runbook() {
+        let mut router = Router::default();
+        assert_eq!(told(&mut router, vec![Change::Raised(flat_out())]), ["open spin (pid 7) 1"]);
+        let other = signal("disk_pressure", Subject::Host, Severity::Critical);
+        assert_eq!(
+            told(&mut router, vec![Change::Raised(other), Change::Raised(throttled())]),
+            ["open this host 1", "open spin.service 1"]
+        );
+        // An episode that has ended takes nobody in any more, though its signal is still raised.
+        let mut ended = Router::default();
+        told(&mut ended, vec![Change::Raised(saturated())]);
+        ended.closed(&RunbookId::new("cpu"), &Subject::Host);
+        assert_eq!(told(&mut ended, vec![Change::Raised(flat_out())]), ["open spin (pid 7) 1"]);
     }
 
     #[test]

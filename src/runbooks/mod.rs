@@ -1,10 +1,11 @@
 //! THE folder people extend. A runbook is one folder here, one `mod` line, one registry line, its page of documentation
 //! under `docs/runbooks/`, and its cases under `fixtures/cases/`. CONTRIBUTING.md walks through it.
 
+pub mod cpu;
 pub mod disk;
 mod registry;
 
 pub use registry::{ClassSpec, Depth, Entry, FocusedAsk, Problem, Runbook, SignalSpec, Watch, find, for_signal};
 
 /// Every runbook there is.
-pub static ALL: &[Entry] = &[Entry::of::<disk::Disk>()];
+pub static ALL: &[Entry] = &[Entry::of::<disk::Disk>(), Entry::of::<cpu::Cpu>()];

@@ -1,0 +1,217 @@
+//! Who takes the CPU: one process, its group and its unit, and what speaks for its being a runaway.
+
+use super::Params;
+use super::evidence::{Evidence, Group, Hot, Watched, unit_of};
+use super::signals::{PROCESS, SATURATION};
+use crate::model::{HostPath, Percent, Subject};
+
+/// From this nice value on a process leaves the CPU to others by itself.
+const YIELDING_NICE: i32 = 10;
+/// More than the usual, for something that was just released.
+const MORE: f64 = 1.5;
+/// What is usual is told from at least this: twice of next to nothing is nothing.
+const LEAST_USUAL: f64 = 10.0;
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Suspect<'a> {
+    pub process: Option<&'a Hot>,
+    pub group: Option<&'a Group>,
+    pub unit: Option<&'a str>,
+}
+
+/// What speaks for a runaway, each known to be so.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Parts {
+    /// It is one process that does it, not its unit.
+    pub alone: bool,
+    pub flat_out: bool,
+    pub no_progress: bool,
+    pub orphan: bool,
+    pub beyond_usual: bool,
+}
+
+impl Parts {
+    pub(super) const fn odd(&self) -> bool {
+        self.orphan || self.beyond_usual
+    }
+
+    /// 1 when everything speaks for it, three quarters when one part of the four does not: enough to slow it down, too little to end it.
+    pub(super) fn confidence(&self) -> f64 {
+        let odd = match (self.orphan, self.beyond_usual) {
+            (true, true) => 0.25,
+            (true, false) | (false, true) => 0.20,
+            (false, false) => 0.0,
+        };
+        [self.alone, self.flat_out, self.no_progress].into_iter().filter(|part| *part).count() as f64 * 0.25 + odd
+    }
+
+    pub(super) fn said(&self) -> String {
+        let told = [
+            (self.alone, "one process"),
+            (self.flat_out, "flat out for minutes"),
+            (self.no_progress, "no io progress"),
+            (self.orphan, "orphaned"),
+            (self.beyond_usual, "far beyond its usual"),
+        ];
+        told.into_iter().filter(|(so, _)| *so).map(|(_, what)| what).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl<'a> Suspect<'a> {
+    /// The process or unit that the episode is about; of a host the hottest process that is nobody's to yield.
+    pub(super) fn of(evidence: &'a Evidence) -> Self {
+        let all = || evidence.processes.value().into_iter().flatten();
+        let hottest_group = || evidence.groups.value().and_then(|g| g.iter().max_by(|a, b| a.cpu.0.total_cmp(&b.cpu.0)));
+        match &evidence.subject {
+            Subject::Process { pid, start_ticks, .. } => Self::by(evidence, evidence.process(*pid, *start_ticks), None),
+            Subject::Unit { name } => {
+                let group = evidence.groups.value().and_then(|g| g.iter().find(|g| g.unit.as_deref() == Some(name)));
+                let inside = |p: &&Hot| p.watched.value().is_some_and(|w| unit_of(&w.facts.cgroup).as_deref() == Some(name));
+                Self { process: all().find(inside), group, unit: Some(name) }
+            }
+            Subject::Host | Subject::Filesystem { .. } | Subject::Disk { .. } => {
+                let process = all().find(|p| !p.watched.value().is_some_and(|w| yields(w) || is_exempt(w))).or_else(|| all().next());
+                Self::by(evidence, process, hottest_group())
+            }
+        }
+    }
+
+    fn by(evidence: &'a Evidence, process: Option<&'a Hot>, else_group: Option<&'a Group>) -> Self {
+        let watched = process.and_then(|p| p.watched.value());
+        let group = match watched {
+            Some(watched) => evidence.group(&watched.facts.cgroup),
+            None => else_group,
+        };
+        let unit = match watched {
+            Some(watched) => watched.facts.unit.as_deref(),
+            None => group.and_then(|g| g.unit.as_deref()),
+        };
+        Self { process, group, unit }
+    }
+
+    /// The group whose processes and threads are nearest to all that it may have, if one is over the limit.
+    pub(super) fn of_storm(evidence: &'a Evidence, params: &Params) -> Self {
+        let full = evidence.groups.value().into_iter().flatten().filter(|g| pids_share(g).is_some_and(|share| share > params.pids_percent));
+        let group = full.max_by(|a, b| pids_share(a).map_or(0.0, |p| p.0).total_cmp(&pids_share(b).map_or(0.0, |p| p.0)));
+        match group {
+            Some(group) => Self { process: None, group: Some(group), unit: group.unit.as_deref() },
+            None => {
+                let hottest = evidence.groups.value().and_then(|g| g.first());
+                Self { process: None, group: hottest, unit: hottest.and_then(|g| g.unit.as_deref()) }
+            }
+        }
+    }
+
+    pub(super) fn watched(&self) -> Option<&'a Watched> {
+        self.process.and_then(|p| p.watched.value())
+    }
+
+    /// Of one CPU: its group where it has one, else the process.
+    pub(super) fn cpu(&self) -> Option<f64> {
+        self.group.map(|g| g.cpu.0).or_else(|| self.process.map(|p| p.cpu.0))
+    }
+
+    /// It takes at least half of all that runs.
+    pub(super) fn process_dominates(&self, evidence: &Evidence) -> bool {
+        self.process.zip(evidence.host.value()).is_some_and(|(p, host)| p.cpu.0 * 2.0 >= host.used())
+    }
+
+    pub(super) fn group_dominates(&self, evidence: &Evidence) -> bool {
+        self.group.zip(evidence.host.value()).is_some_and(|(g, host)| g.cpu.0 * 2.0 >= host.used())
+    }
+
+    /// The episode is about this very process.
+    pub(super) fn is_named(&self, evidence: &Evidence) -> bool {
+        let about = evidence.signals.iter().filter(|s| s.kind == PROCESS).map(|s| &s.subject).chain([&evidence.subject]);
+        self.process.is_some_and(|p| {
+            about
+                .into_iter()
+                .any(|s| matches!(s, Subject::Process { pid, start_ticks, .. } if (*pid, *start_ticks) == (p.pid, p.start_ticks)))
+        })
+    }
+
+    /// Everything that is not known to be so does not speak for it.
+    pub(super) fn parts(&self, evidence: &Evidence, params: &Params) -> Parts {
+        let (Some(process), Some(watched), Some(_)) = (self.process, self.watched(), evidence.groups.value()) else {
+            return Parts { alone: false, flat_out: false, no_progress: false, orphan: false, beyond_usual: false };
+        };
+        let signalled = evidence.signals.iter().any(|s| s.kind == PROCESS) && self.is_named(evidence);
+        let long = process.past.as_ref().is_some_and(|past| past.flat_out >= params.process_hold_s);
+        let usual = process.past.as_ref().and_then(|past| past.cpu_usual);
+        Parts {
+            alone: self.group.is_none_or(|g| process.cpu.0 * 2.0 >= g.cpu.0),
+            flat_out: process.cpu >= params.process_percent && (long || signalled),
+            no_progress: no_progress(watched, params),
+            orphan: watched.orphan.value().is_some_and(|orphan| *orphan),
+            beyond_usual: usual.is_some_and(|usual| process.cpu.0 >= params.beyond_usual * usual.0.max(LEAST_USUAL)),
+        }
+    }
+
+    /// Its group uses more than it did; what is not known to be usual was too little to be followed.
+    pub(super) fn more_than_before(&self) -> Option<f64> {
+        let group = self.group?;
+        match group.past.as_ref().and_then(|past| past.cpu_usual) {
+            Some(usual) => (group.cpu.0 >= MORE * usual.0.max(LEAST_USUAL)).then_some(1.0),
+            None => Some(0.9),
+        }
+    }
+
+    pub(super) fn usual(&self) -> Option<f64> {
+        let of = |past: &Option<crate::detect::Past>| past.as_ref().and_then(|past| past.cpu_usual).map(|p| p.0);
+        match self.group {
+            Some(group) => of(&group.past),
+            None => self.process.and_then(|p| of(&p.past)),
+        }
+    }
+
+    pub(super) fn named(&self) -> Option<String> {
+        match (self.process, self.unit, self.group) {
+            (Some(p), Some(unit), _) => Some(format!("{} of {unit}", shown(p))),
+            (Some(p), None, _) => Some(shown(p)),
+            (None, Some(unit), _) => Some(unit.to_owned()),
+            (None, None, Some(group)) => Some(group.path.to_string()),
+            (None, None, None) => None,
+        }
+    }
+}
+
+pub(super) fn shown(process: &Hot) -> String {
+    format!("{} (pid {}, {} of a CPU)", process.comm, process.pid, process.cpu)
+}
+
+/// It leaves the CPU to whoever wants it.
+pub(super) fn yields(watched: &Watched) -> bool {
+    watched.facts.idle_class || watched.facts.nice >= YIELDING_NICE
+}
+
+/// The kernel's own, or realtime: never touched.
+pub(super) fn is_exempt(watched: &Watched) -> bool {
+    watched.facts.kernel_thread || watched.facts.realtime
+}
+
+pub(super) fn progress(watched: &Watched, params: &Params) -> bool {
+    let bytes = watched.io_bytes_per_s.value().is_some_and(|bytes| *bytes >= params.progress_bytes_per_s);
+    bytes || watched.voluntary_per_s >= params.progress_switches_per_s
+}
+
+/// Known to move nothing and to wait for nobody; it is not what is left when nothing is known.
+pub(super) fn no_progress(watched: &Watched, params: &Params) -> bool {
+    watched.io_bytes_per_s.value().is_some() && !progress(watched, params)
+}
+
+pub(super) fn pids_share(group: &Group) -> Option<Percent> {
+    let (pids, most) = group.pids.zip(group.pids_max).filter(|(_, most)| *most > 0)?;
+    Some(Percent(100.0 * pids as f64 / most as f64))
+}
+
+/// More than the host has: busy over the threshold, or still over the floor since that was said.
+pub(super) fn is_crowded(evidence: &Evidence, params: &Params) -> bool {
+    let busy = evidence.host.value().map(|h| h.busy);
+    busy.is_some_and(|busy| busy > params.busy_percent || (evidence.has(&SATURATION) && busy >= params.busy_floor_percent))
+}
+
+/// How long the tasks of others waited, at worst.
+pub(super) fn others_wait(evidence: &Evidence, but: Option<&HostPath>) -> Option<Percent> {
+    let others = evidence.groups.value()?.iter().filter(|g| Some(&g.path) != but).filter_map(|g| g.waiting);
+    others.max_by(|a, b| a.0.total_cmp(&b.0))
+}

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use byteport::guard::{Asked, Circumstances, Holds, Mode, Policy, admit};
-use byteport::model::{BootId, IncidentId, Now, Observed, Plan, Recorded, Step, Undo};
+use byteport::model::{BootId, IncidentId, Now, Observed, Plan, ProcessTarget, Recorded, Step, Targets, Undo};
 use byteport::runbooks::{ALL, Entry};
 
 fn cases(entry: &Entry) -> Vec<PathBuf> {
@@ -73,7 +73,7 @@ fn decide(entry: &Entry, case: &Path) -> String {
         .unwrap();
         touched(&planned.step, &mut out);
         match &planned.undo {
-            Undo::ByActuator { how } => writeln!(out, "  undo     {how}").unwrap(),
+            Undo::ByActuator { how } | Undo::OnResolve { how } => writeln!(out, "  undo     {how}").unwrap(),
             Undo::None { why } => writeln!(out, "  no undo  {why}").unwrap(),
         }
         let asked = Asked {
@@ -124,8 +124,21 @@ fn touched(step: &Step, out: &mut String) {
         }
         Step::GrowVolume(grow) => writeln!(out, "  volume   {}/{} {} -> {}", grow.vg, grow.lv, grow.from, grow.to).unwrap(),
         Step::RestartHolder(h) => writeln!(out, "  holder   {} pid {}@{} {:?}", h.unit, h.pid, h.start_ticks, h.action).unwrap(),
+        Step::LimitUnit(limit) => writeln!(out, "  limit    {} {:?}", limit.target.unit, limit.limit).unwrap(),
+        Step::PreferVictims(p) => writeln!(out, "  prefer   {} at {}", named(&p.processes), p.oom_score_adj).unwrap(),
+        Step::CalmProcess(process) => writeln!(out, "  calm     {}", named(std::slice::from_ref(process))).unwrap(),
+        Step::SnapshotHeap(s) => writeln!(out, "  snapshot {} {:?} into {}", named(std::slice::from_ref(&s.process)), s.by, s.folder).unwrap(),
+        Step::RestartUnit(unit) => writeln!(out, "  restart  {}", unit.unit).unwrap(),
+        Step::KillProcess { process, grace_s } => {
+            writeln!(out, "  kill     {} after {grace_s} s", named(std::slice::from_ref(process))).unwrap();
+        }
         Step::CompressLogs(_) | Step::DeleteFiles(_) | Step::VacuumJournal { .. } => {}
     }
+}
+
+fn named(processes: &[ProcessTarget]) -> String {
+    let one = |p: &ProcessTarget| format!("{} pid {}@{} in {}", p.comm, p.pid, p.start_ticks, p.unit.as_deref().unwrap_or("no unit"));
+    processes.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// Whatever a file or a process is called, it neither breaks a line nor colours a terminal.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::consumers::{Consumers, Past};
 use super::growth::{Growth, Reading};
+use super::kills::{GroupKills, Kills};
 use super::rates::{Counters, Rates};
 use crate::model::{BootId, FsSample, HostPath, Now, Observed, Percent, Sample};
 
@@ -24,6 +25,8 @@ pub struct History {
     counters: Counters,
     #[serde(default)]
     consumers: Consumers,
+    #[serde(default)]
+    kills: Kills,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -67,6 +70,7 @@ impl History {
         self.newest_s = now_s;
         self.counters.push(sample);
         self.consumers.push(sample);
+        self.kills.push(sample);
         if let Observed::Value { value: filesystems, age_s } = &sample.filesystems {
             // What is not mounted any more is forgotten: mounted again, it starts a new life.
             self.filesystems.retain(|(path, device), _| filesystems.iter().any(|f| f.mount.path == *path && f.mount.device == *device));
@@ -157,6 +161,16 @@ impl History {
     /// What is remembered of a process.
     pub fn process(&self, pid: u32, start_ticks: u64) -> Option<Past> {
         self.consumers.process(pid, start_ticks)
+    }
+
+    /// The groups of the last sample in which they could be read, each with when its count of out-of-memory kills last rose.
+    pub fn group_kills(&self) -> impl Iterator<Item = GroupKills<'_>> {
+        self.kills.groups()
+    }
+
+    /// Seconds since the host's own count of out-of-memory kills rose; infinite if it has not since it is watched, `None` if it was never read.
+    pub fn oom_killed_ago_s(&self) -> Option<f64> {
+        self.kills.host_ago_s(self.newest_s)
     }
 
     /// Whether it is of the boot that runs now: of another it says nothing.

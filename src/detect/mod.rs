@@ -8,6 +8,7 @@ mod detector;
 mod fullness;
 mod growth;
 mod history;
+mod kills;
 mod rates;
 mod timeline;
 
@@ -15,6 +16,7 @@ pub use consumers::Past;
 pub use detector::{Change, Detector};
 pub use growth::Growth;
 pub use history::History;
+pub use kills::GroupKills;
 pub use rates::Rates;
 pub use timeline::{Even, Moment, Timeline};
 

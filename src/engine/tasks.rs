@@ -149,7 +149,8 @@ async fn gather(shared: &Arc<Shared>, episode: &Episode, phase: Phase, depth: De
     let shared = shared.clone();
     let gathered = tokio::task::spawn_blocking(move || {
         let history = lock(&shared.history).clone();
-        let ask = FocusedAsk { subject: &subject, signals: &signals, history: &history, depth };
+        let sample = lock(&shared.seen).sample.clone();
+        let ask = FocusedAsk { subject: &subject, signals: &signals, history: &history, sample: sample.as_deref(), depth };
         let now = shared.host.now();
         let recorded = (entry.gather)(shared.host.as_ref(), &ask, &shared.params(&entry.id), &now).map_err(|e| e.to_string())?;
         // Unwritten evidence still decides; what follows from it is held back by the intent that cannot be written either.

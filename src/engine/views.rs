@@ -101,7 +101,8 @@ pub(super) fn plan(shared: &Shared, ask: &PlanAsk) -> Result<PlanAnswer, Problem
     let params = shared.params(&entry.id);
     let now = shared.host.now();
     let history = lock(&shared.history).clone();
-    let focused = FocusedAsk { subject: &subject, signals: &signals, history: &history, depth: Depth::Full };
+    let sample = lock(&shared.seen).sample.clone();
+    let focused = FocusedAsk { subject: &subject, signals: &signals, history: &history, sample: sample.as_deref(), depth: Depth::Full };
     let evidence = (entry.gather)(shared.host.as_ref(), &focused, &params, &now).map_err(|e| problem(e.to_string(), None))?;
     let (diagnosis, plan) = (entry.decide)(&evidence, &params, &now).map_err(|e| problem(e.to_string(), None))?;
     let incident = IncidentId::new(&entry.id, now.wall, 0);

@@ -65,3 +65,26 @@ pub struct Targets {
     /// In the order in which the step names them.
     pub processes: Vec<Observed<ProcessFacts>>,
 }
+
+/// The system service that a cgroup belongs to, by its path below the hierarchy's root: what is reached through slices alone. What lies
+/// deeper (a container's own units, those of a user's manager) may bear the names of services that they are not.
+pub fn service_of(cgroup: &HostPath) -> Option<String> {
+    let mut parts = cgroup.as_bytes().split(|b| *b == b'/').filter(|part| !part.is_empty());
+    let first = parts.find(|part| !part.ends_with(b".slice"))?;
+    first.ends_with(b".service").then(|| String::from_utf8(first.to_vec()).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_s_own_units_are_none_of_the_host_s() {
+        let of = |path: &str| service_of(&path.into());
+        assert_eq!(of("/system.slice/nginx.service").as_deref(), Some("nginx.service"));
+        assert_eq!(of("/system.slice/system-pg.slice/pg@14.service/workers").as_deref(), Some("pg@14.service"));
+        assert_eq!(of("/user.slice/user-1000.slice/user@1000.service/app.slice/nginx.service").as_deref(), Some("user@1000.service"));
+        let others = ["/system.slice/docker-1f.scope/system.slice/nginx.service", "/docker/1f/system.slice/nginx.service", "/init.scope", "/", ""];
+        assert!(others.iter().all(|path| of(path).is_none()));
+    }
+}

@@ -3,9 +3,10 @@
 
 pub mod cpu;
 pub mod disk;
+pub mod memory;
 mod registry;
 
 pub use registry::{ClassSpec, Depth, Entry, FocusedAsk, Problem, Runbook, SignalSpec, Watch, find, for_signal};
 
 /// Every runbook there is.
-pub static ALL: &[Entry] = &[Entry::of::<disk::Disk>(), Entry::of::<cpu::Cpu>()];
+pub static ALL: &[Entry] = &[Entry::of::<disk::Disk>(), Entry::of::<memory::MemoryShort>(), Entry::of::<cpu::Cpu>()];

@@ -55,6 +55,8 @@ pub struct FocusedAsk<'a> {
     pub signals: &'a [Signal],
     /// Samples so far, for growth.
     pub history: &'a History,
+    /// The newest one: what the kernel's log and the journal told, and who was largest when it was taken. `None` before the first.
+    pub sample: Option<&'a Sample>,
     pub depth: Depth,
 }
 

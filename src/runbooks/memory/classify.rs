@@ -1,0 +1,178 @@
+//! What is wrong, and how sure that is.
+//!
+//! On a host, as sure as the suspect's excess explains what the host has too much; of a unit's own signals, the unit is all there is to
+//! explain. The specification's figure for the class is the most that it can come to, and what could not be seen takes its part of that.
+
+use super::Params;
+use super::class::Class;
+use super::doubts::doubts;
+use super::evidence::{Evidence, share_of};
+use super::signals::{OOM, STALL, SWAP};
+use super::suspects::{Suspect, Who, correlation, misconfigured, presses, release, suspect, trend};
+use crate::model::{Bytes, Confidence, Deploy, Diagnosis, Explained, Finding, HostPath, Now, Percent, Seconds, Severity};
+
+pub(super) fn classify(evidence: &Evidence, params: &Params, now: &Now) -> Diagnosis {
+    let cache = is_page_cache(evidence, params);
+    let found = if cache { None } else { suspect(evidence, params) };
+    let class = if cache { Class::PageCacheOnly } else { found.map_or(Class::Unknown, |s| s.class) };
+    let doubts = doubts(evidence, class, now);
+    let share = match (class, found) {
+        (Class::PageCacheOnly, _) => 1.0,
+        (_, Some(suspect)) => share(evidence, suspect, params),
+        (_, None) => 0.0,
+    };
+    let amount = found.map_or(0, |s| s.excess.0);
+    Diagnosis {
+        class: class.as_str().to_owned(),
+        confidence: Confidence::new(class.at_most() * share * doubts.trust),
+        summary: summary(evidence, class, found, params),
+        explained: if share > 0.0 { vec![Explained { class: class.as_str().to_owned(), amount, share }] } else { Vec::new() },
+        findings: findings(evidence, found),
+        missing: doubts.said,
+        behind: found.map(|s| s.who.name()),
+        critical: evidence.signals.iter().any(|s| s.severity == Severity::Critical),
+    }
+}
+
+/// Full to the eye, and nobody waits: everything that would speak against it was looked at and does not.
+fn is_page_cache(evidence: &Evidence, params: &Params) -> bool {
+    let (Some(memory), Some(pressure), Some(kills)) = (evidence.memory.value(), evidence.pressure.value(), evidence.oom_kills.value()) else {
+        return false;
+    };
+    let told = [STALL, SWAP, OOM].iter().any(|kind| evidence.has(kind));
+    let calm = Percent(pressure.some_avg10) < params.pressure_percent && Percent(pressure.full_avg10) < params.swap_pressure_percent;
+    evidence.own_unit().is_none()
+        && !told
+        && kills.is_empty()
+        && calm
+        && memory.filled_percent() >= params.used_high_percent
+        && memory.used_percent() < params.used_floor_percent
+}
+
+/// What must come back before the host is well.
+pub(super) fn need(evidence: &Evidence, params: &Params) -> Option<Bytes> {
+    let memory = evidence.memory.value()?;
+    let floor = share_of(memory.total, params.used_floor_percent);
+    Some(Bytes(memory.used().0.saturating_sub(floor.0)))
+}
+
+fn share(evidence: &Evidence, suspect: Suspect<'_>, params: &Params) -> f64 {
+    if evidence.own_unit().is_some() {
+        return 1.0;
+    }
+    match need(evidence, params) {
+        None => 0.0,
+        Some(Bytes(0)) => 1.0,
+        Some(need) => (suspect.excess.0 as f64 / need.0 as f64).min(1.0),
+    }
+}
+
+fn summary(evidence: &Evidence, class: Class, found: Option<Suspect<'_>>, params: &Params) -> String {
+    let place = evidence.subject.to_string();
+    let host = match (evidence.own_unit(), evidence.memory.value()) {
+        (None, Some(memory)) => format!("{place} uses {} of its memory", memory.used_percent()),
+        (None, None) => format!("{place}: its memory cannot be read"),
+        (Some(unit), _) => match evidence.group_of(unit) {
+            None => format!("{unit}: its group is not among those that could be read"),
+            Some(group) => match group.limit() {
+                Some(limit) => format!("{unit} uses {} of the {limit} that it may", group.memory()),
+                None => format!("{unit} uses {} and has no limit", group.memory()),
+            },
+        },
+    };
+    let Some(suspect) = found else {
+        return match class {
+            Class::PageCacheOnly => format!("{host}; the rest is page cache, and nobody waits for memory"),
+            _ if is_well(evidence, params) => format!("{host}: nothing must be done"),
+            _ => format!("{host}; nothing that was looked at explains it"),
+        };
+    };
+    let name = suspect.who.name();
+    let why = match (class, suspect.who) {
+        (Class::DeployRegression, who) => match release(who, evidence, params) {
+            Some(deploy) => {
+                let ago = Seconds(super::suspects::ago_s(deploy, evidence));
+                format!("{name} grows since {} was released {ago} ago", released(deploy))
+            }
+            None => format!("{name} grows since a release"),
+        },
+        (Class::RuntimeMisconfig, Who::Group(group)) => match misconfigured(group, evidence) {
+            Some((process, heap)) => {
+                let limit = group.limit().unwrap_or_default();
+                format!("{} was started with {}, and {name} may have {limit}", process.name(), HostPath::from(heap.written.as_str()))
+            }
+            None => format!("{name} was given a heap larger than its limit"),
+        },
+        (Class::NoisyNeighbor, who) => format!("{name} has {}, {} of it beyond its usual ({})", who.memory(), suspect.excess, trend(who)),
+        (Class::MemoryLeak, who) => format!("{name} has {} and rises ({})", who.memory(), trend(who)),
+        (Class::TrafficSpike, who) => {
+            let pearson = correlation(who, evidence).unwrap_or(0.0);
+            format!("{name} follows its requests (correlation {pearson:.2})")
+        }
+        (Class::UndersizedLimit, who) => format!("{name} stays where it is ({})", trend(who)),
+        (Class::RuntimeMisconfig | Class::PageCacheOnly | Class::Unknown, _) => name,
+    };
+    format!("{host}; {why}")
+}
+
+/// Asked out of curiosity: nothing was raised, nothing is short.
+pub(super) fn is_well(evidence: &Evidence, params: &Params) -> bool {
+    let calm = evidence.pressure.value().is_some() && !presses(evidence, params);
+    let used = evidence.memory.value().is_some_and(|m| m.used_percent() < params.used_floor_percent);
+    evidence.signals.is_empty() && calm && used
+}
+
+/// Markers are written by people and programs: what they say is shown escaped.
+pub(super) fn released(deploy: &Deploy) -> String {
+    format!("{} {}", text(&deploy.name), text(&deploy.version)).trim_end().to_owned()
+}
+
+/// Escaped once: what is escaped already stays as it is.
+fn text(of: &str) -> HostPath {
+    HostPath::unescape(of).unwrap_or_else(|| of.into())
+}
+
+fn findings(evidence: &Evidence, found: Option<Suspect<'_>>) -> Vec<Finding> {
+    let mut out = Vec::new();
+    let mut say = |what: &str, value: String| out.push(Finding { what: what.to_owned(), value });
+    for signal in &evidence.signals {
+        say("signal", format!("{} ({}): {}", signal.kind, signal.severity.as_str(), signal.detail));
+    }
+    if let Some(memory) = evidence.memory.value() {
+        let swap = match memory.swap_total {
+            Bytes(0) => "no swap".to_owned(),
+            total => format!("{} of {total} swap used", Bytes(total.0.saturating_sub(memory.swap_free.0))),
+        };
+        say("memory", format!("{} used, {} of {} available, {swap}", memory.used_percent(), memory.available, memory.total));
+    }
+    if let Some(p) = evidence.pressure.value() {
+        say("memory pressure", format!("some {}, full {} of the last 10 s", Percent(p.some_avg10), Percent(p.full_avg10)));
+    }
+    if let Some(pages) = evidence.swap_in_per_s.value().filter(|pages| **pages >= 1.0) {
+        say("swapped in", format!("{pages:.0} pages/s"));
+    }
+    if let Some(who) = found.map(|s| s.who) {
+        say("suspect", format!("{}: {}, {}", who.name(), who.memory(), trend(who)));
+        if let Who::Group(group) = who
+            && let Some(facts) = group.facts.value()
+        {
+            let limit = facts.memory_max.map_or("no limit".to_owned(), |max| format!("MemoryMax={max}"));
+            say("unit", format!("{}, restarted {} times by systemd, runs for {}, {limit}", facts.active, facts.restarts, Seconds(facts.active_for_s)));
+        }
+    }
+    for group in evidence.all_groups().iter().take(3) {
+        say("largest group", format!("{}: {}", group.name(), group.memory()));
+    }
+    for process in evidence.all_processes().iter().take(3) {
+        let pss = process.detail.value().and_then(|d| d.pss.value().copied()).map_or_else(String::new, |pss| format!(", {pss} of its own share"));
+        say("largest process", format!("{}: {}{pss}", process.name(), process.rss));
+    }
+    for kill in evidence.oom_kills.value().into_iter().flatten().take(3) {
+        say("killed for want of memory", format!("{} {} ago: {}", text(&kill.victim), Seconds(kill.ago_s), text(&kill.text)));
+    }
+    for deploy in evidence.deploys.value().into_iter().flatten().take(3) {
+        let ago = Seconds(super::suspects::ago_s(deploy, evidence));
+        say("released", format!("{} {ago} ago", released(deploy)));
+    }
+    out
+}

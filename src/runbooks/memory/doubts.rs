@@ -1,0 +1,69 @@
+//! What could not be seen or is old, and what is left of the trust in the rest: every entry takes its part.
+
+use super::class::Class;
+use super::evidence::Evidence;
+use crate::model::{Now, Observed, Seconds};
+
+pub(super) struct Doubts {
+    pub said: Vec<String>,
+    /// 0..1.
+    pub trust: f64,
+}
+
+/// What is missing is worth so little that no class which fits without it is surer than the one that fits with it: that is at most
+/// 0.80 / 0.92 of what it was (see `Class::at_most`).
+const FITS_ELSEWHERE: f64 = 0.86;
+
+pub(super) fn doubts(evidence: &Evidence, class: Class, now: &Now) -> Doubts {
+    let e = evidence;
+    let mut doubts = Doubts { said: Vec::new(), trust: 1.0 };
+    // The boot clock counts: a wall clock that jumps ages nothing.
+    let since = now.steady_since(&e.taken).unwrap_or_else(|| now.at_most_since(&e.taken).0);
+    doubts.part("evidence", &Observed::Value { value: (), age_s: since }, 0.0);
+    doubts.part("memory", &e.memory, 0.0);
+    doubts.part("memory pressure", &e.pressure, FITS_ELSEWHERE);
+    doubts.part("out-of-memory kills", &e.oom_kills, 0.95);
+    if class == Class::PageCacheOnly {
+        return doubts;
+    }
+    doubts.part("control groups", &e.groups, 0.0);
+    doubts.part("processes", &e.processes, FITS_ELSEWHERE);
+    doubts.part("releases", &e.deploys, FITS_ELSEWHERE);
+    if let Some(traffic) = &e.traffic {
+        doubts.part("rate of requests", traffic, FITS_ELSEWHERE);
+    }
+    // Somebody whose past is not known may be the one who has most too much.
+    let pasts = e.all_groups().iter().map(|g| (g.name(), &g.past)).chain(e.all_processes().iter().map(|p| (p.name(), &p.past)));
+    for (name, past) in pasts.filter(|(_, past)| past.why().is_some()).take(1) {
+        doubts.part(&format!("what {name} used before"), past, FITS_ELSEWHERE);
+    }
+    for group in e.all_groups().iter().filter(|g| g.unit.is_some() && g.facts.why().is_some()).take(1) {
+        doubts.part(&format!("unit {}", group.name()), &group.facts, FITS_ELSEWHERE);
+    }
+    doubts
+}
+
+impl Doubts {
+    /// `without` is what the evidence is worth when this part is missing. Known but old, it is never worth less than that.
+    fn part<T>(&mut self, what: &str, part: &Observed<T>, without: f64) {
+        let worth = match part {
+            Observed::Unavailable { why } => {
+                self.said.push(format!("{what}: {why}"));
+                without
+            }
+            Observed::Value { age_s, .. } => {
+                let worth = freshness(*age_s);
+                if worth < 1.0 {
+                    self.said.push(format!("{what}: {} old", Seconds(*age_s)));
+                }
+                worth.max(without)
+            }
+        };
+        self.trust *= worth;
+    }
+}
+
+/// 1 for what was read within half a minute, falling to 0 at ten minutes. An age that is not a number is no age to trust.
+fn freshness(age_s: f64) -> f64 {
+    if age_s.is_nan() { 0.0 } else { (1.0 - (age_s - 30.0) / 570.0).clamp(0.0, 1.0) }
+}

@@ -6,7 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use byteport::guard::{Asked, Circumstances, Holds, Mode, Policy, admit};
-use byteport::model::{BootId, IncidentId, Now, Observed, Plan, ProcessTarget, Recorded, Step, Targets, Undo};
+use byteport::model::{
+    BootId, IncidentId, LimitTo, Now, Observed, Plan, ProcessFacts, ProcessTarget, Recorded, Step, Targets, Undo, UnitFacts,
+};
 use byteport::runbooks::{ALL, Entry};
 
 fn cases(entry: &Entry) -> Vec<PathBuf> {
@@ -34,6 +36,54 @@ fn calm() -> Holds {
     }
 }
 
+/// What a step names, as it was examined, and all of it opted in. A case that has a `targets.json` says itself what is found instead.
+fn targets(step: &Step, case: &Path) -> Targets {
+    let said = case.join("targets.json");
+    if said.exists() {
+        return json(&said);
+    }
+    let invocation = match step {
+        Step::LimitUnit(limit) => limit.target.invocation.clone(),
+        Step::RestartUnit(target) => target.invocation.clone(),
+        _ => "0".into(),
+    };
+    let unit = |name: &str| UnitFacts {
+        name: name.into(),
+        active: "active".into(),
+        invocation: invocation.clone(),
+        active_for_s: 86_400.0,
+        restarts: 0,
+        start_limit_s: 10.0,
+        job_queued: false,
+        restart_safe: true,
+        main_pid: None,
+        cgroup: format!("/system.slice/{name}").as_str().into(),
+        memory_high: None,
+        memory_max: None,
+        cpu_weight: None,
+        cpu_quota_percent: None,
+    };
+    let process = |target: &ProcessTarget| ProcessFacts {
+        pid: target.pid,
+        start_ticks: target.start_ticks,
+        comm: target.comm.clone(),
+        age_s: 3600.0,
+        parent: 1,
+        unit: target.unit.clone(),
+        cgroup: "/".into(),
+        kernel_thread: false,
+        realtime: false,
+        idle_class: false,
+        nice: 0,
+        oom_score_adj: 0,
+        uid: 1000,
+    };
+    Targets {
+        unit: step.unit().map(|name| Observed::fresh(unit(name))),
+        processes: step.processes().iter().map(|target| Observed::fresh(process(target))).collect(),
+    }
+}
+
 fn decide(entry: &Entry, case: &Path) -> String {
     let body: serde_json::Value = json(&case.join("evidence.json"));
     let now: Now = json(&case.join("now.json"));
@@ -58,7 +108,6 @@ fn decide(entry: &Entry, case: &Path) -> String {
         writeln!(out, "  missing  {m}").unwrap();
     }
     let policy = Policy { mode: Mode::Act, runbook_allowed: true, limits: (entry.limits)(&params).unwrap() };
-    let here = Circumstances { policy: &policy, holds: &calm(), past: &[], targets: &Targets::default(), now: &now };
     let incident = IncidentId::new(&entry.id, now.wall, 1);
     for planned in &plan.steps {
         let about = if planned.expected.estimate { "about " } else { "" };
@@ -73,7 +122,8 @@ fn decide(entry: &Entry, case: &Path) -> String {
         .unwrap();
         touched(&planned.step, &mut out);
         match &planned.undo {
-            Undo::ByActuator { how } | Undo::OnResolve { how } => writeln!(out, "  undo     {how}").unwrap(),
+            Undo::ByActuator { how } => writeln!(out, "  undo     {how}").unwrap(),
+            Undo::OnResolve { how } => writeln!(out, "  undo     when it is well again: {how}").unwrap(),
             Undo::None { why } => writeln!(out, "  no undo  {why}").unwrap(),
         }
         let asked = Asked {
@@ -83,6 +133,8 @@ fn decide(entry: &Entry, case: &Path) -> String {
             step: &planned.step,
             confidence: diagnosis.confidence,
         };
+        let targets = targets(&planned.step, case);
+        let here = Circumstances { policy: &policy, holds: &calm(), past: &[], targets: &targets, now: &now };
         match admit(asked, here) {
             Ok(_) => writeln!(out, "  admitted").unwrap(),
             Err(refusal) => writeln!(out, "  refused  {refusal}").unwrap(),
@@ -124,21 +176,23 @@ fn touched(step: &Step, out: &mut String) {
         }
         Step::GrowVolume(grow) => writeln!(out, "  volume   {}/{} {} -> {}", grow.vg, grow.lv, grow.from, grow.to).unwrap(),
         Step::RestartHolder(h) => writeln!(out, "  holder   {} pid {}@{} {:?}", h.unit, h.pid, h.start_ticks, h.action).unwrap(),
-        Step::LimitUnit(limit) => writeln!(out, "  limit    {} {:?}", limit.target.unit, limit.limit).unwrap(),
-        Step::PreferVictims(p) => writeln!(out, "  prefer   {} at {}", named(&p.processes), p.oom_score_adj).unwrap(),
-        Step::CalmProcess(process) => writeln!(out, "  calm     {}", named(std::slice::from_ref(process))).unwrap(),
-        Step::SnapshotHeap(s) => writeln!(out, "  snapshot {} {:?} into {}", named(std::slice::from_ref(&s.process)), s.by, s.folder).unwrap(),
-        Step::RestartUnit(unit) => writeln!(out, "  restart  {}", unit.unit).unwrap(),
-        Step::KillProcess { process, grace_s } => {
-            writeln!(out, "  kill     {} after {grace_s} s", named(std::slice::from_ref(process))).unwrap();
+        Step::PreferVictims(preference) => writeln!(out, "  score    {}", preference.oom_score_adj).unwrap(),
+        Step::LimitUnit(limit) => {
+            let to = match limit.limit {
+                LimitTo::MemoryHigh(bytes) => format!("MemoryHigh={} ({bytes})", bytes.0),
+                LimitTo::CpuWeight(weight) => format!("CPUWeight={weight}"),
+                LimitTo::CpuQuota(percent) => format!("CPUQuota={percent}%"),
+            };
+            writeln!(out, "  unit     {} ({}): {to}", limit.target.unit, limit.target.invocation).unwrap();
         }
-        Step::CompressLogs(_) | Step::DeleteFiles(_) | Step::VacuumJournal { .. } => {}
+        Step::SnapshotHeap(snapshot) => writeln!(out, "  heap     {:?} into {}, room for {}", snapshot.by, snapshot.folder, snapshot.room).unwrap(),
+        Step::RestartUnit(target) => writeln!(out, "  unit     {} ({})", target.unit, target.invocation).unwrap(),
+        Step::KillProcess { grace_s, .. } => writeln!(out, "  grace    {grace_s} s").unwrap(),
+        Step::CompressLogs(_) | Step::DeleteFiles(_) | Step::VacuumJournal { .. } | Step::CalmProcess(_) => {}
     }
-}
-
-fn named(processes: &[ProcessTarget]) -> String {
-    let one = |p: &ProcessTarget| format!("{} pid {}@{} in {}", p.comm, p.pid, p.start_ticks, p.unit.as_deref().unwrap_or("no unit"));
-    processes.iter().map(one).collect::<Vec<_>>().join(", ")
+    for p in step.processes() {
+        writeln!(out, "  process  {} pid {}@{} of {}", p.comm, p.pid, p.start_ticks, p.unit.as_deref().unwrap_or("no unit")).unwrap();
+    }
 }
 
 /// Whatever a file or a process is called, it neither breaks a line nor colours a terminal.

@@ -85,7 +85,7 @@ fn unit(group: &Group, class: Option<Class>, evidence: &Evidence, params: &Param
         );
     }
     let Some(past) = group.past.value() else { return };
-    let peak = past.memory_peak.max(group.memory());
+    let peak = past.memory_peak.unwrap_or_default().max(group.memory());
     match class {
         Some(Class::UndersizedLimit) => {
             let limit = rounded(share_of(peak, params.limit_of_peak_percent));

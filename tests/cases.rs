@@ -185,7 +185,9 @@ fn touched(step: &Step, out: &mut String) {
             };
             writeln!(out, "  unit     {} ({}): {to}", limit.target.unit, limit.target.invocation).unwrap();
         }
-        Step::SnapshotHeap(snapshot) => writeln!(out, "  heap     {:?} into {}, room for {}", snapshot.by, snapshot.folder, snapshot.room).unwrap(),
+        Step::SnapshotHeap(snapshot) => {
+            writeln!(out, "  heap     {:?} into {}, room for {}", snapshot.by, snapshot.folder, snapshot.room).unwrap()
+        }
         Step::RestartUnit(target) => writeln!(out, "  unit     {} ({})", target.unit, target.invocation).unwrap(),
         Step::KillProcess { grace_s, .. } => writeln!(out, "  grace    {grace_s} s").unwrap(),
         Step::CompressLogs(_) | Step::DeleteFiles(_) | Step::VacuumJournal { .. } | Step::CalmProcess(_) => {}

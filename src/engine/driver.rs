@@ -21,7 +21,7 @@ use crate::guard::{self, PastAct};
 use crate::host::{Clock, LiveHost, ReadHost, stay_resident};
 use crate::metrics::{Format, Own};
 use crate::model::{BootId, IncidentId, Now, RunbookId, Subject};
-use crate::record::{Store, carried, carry};
+use crate::record::{self, Store, carried, carry};
 use crate::route::{Routed, Router};
 use crate::runbooks::{self, Watch};
 use crate::sense::{Sampler, Want};
@@ -113,7 +113,8 @@ pub async fn run(config_path: &Path, root: &Path, on_scrape: OnScrape) -> Result
     let client = Client::new(&config.actuator_socket);
     let host = LiveHost::new(root, Some(Arc::new(client.clone())), config.node_url.clone())?;
     let (store, report) = Store::open(&config.state_dir, &host.now())?;
-    let host: Arc<dyn ReadHost> = Arc::new(host.trying_writes_in(&config.state_dir)?);
+    let host: Arc<dyn ReadHost> =
+        Arc::new(host.trying_writes_in(&config.state_dir)?.with_deploy_markers(&record::deploys(&config.state_dir)));
     if let Some((kept, why)) = &report.set_aside {
         tracing::error!("the record was damaged ({why}); it is kept as {}", kept.display());
     }

@@ -84,7 +84,8 @@ mod tests {
         assert_eq!(of("/system.slice/nginx.service").as_deref(), Some("nginx.service"));
         assert_eq!(of("/system.slice/system-pg.slice/pg@14.service/workers").as_deref(), Some("pg@14.service"));
         assert_eq!(of("/user.slice/user-1000.slice/user@1000.service/app.slice/nginx.service").as_deref(), Some("user@1000.service"));
-        let others = ["/system.slice/docker-1f.scope/system.slice/nginx.service", "/docker/1f/system.slice/nginx.service", "/init.scope", "/", ""];
+        let others =
+            ["/system.slice/docker-1f.scope/system.slice/nginx.service", "/docker/1f/system.slice/nginx.service", "/init.scope", "/", ""];
         assert!(others.iter().all(|path| of(path).is_none()));
     }
 }

@@ -167,7 +167,7 @@ fn effect(state: EffectState, freed: u64, inodes: u64, done: u64, skipped: &[(Sk
 }
 
 fn intent(salt: u16, step: u32, kind: StepKind, files: u64, bytes: u64) -> Body {
-    Body::Intent { intent: IntentId::new(&id(salt), 1, step), round: 1, step, kind, subject: subject(), files, bytes }
+    Body::Intent { intent: IntentId::new(&id(salt), 1, step), round: 1, step, kind, subject: subject(), files, bytes, on: None }
 }
 
 fn healed() -> Incident {

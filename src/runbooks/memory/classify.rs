@@ -36,7 +36,8 @@ pub(super) fn classify(evidence: &Evidence, params: &Params, now: &Now) -> Diagn
 
 /// Full to the eye, and nobody waits: everything that would speak against it was looked at and does not.
 fn is_page_cache(evidence: &Evidence, params: &Params) -> bool {
-    let (Some(memory), Some(pressure), Some(kills)) = (evidence.memory.value(), evidence.pressure.value(), evidence.oom_kills.value()) else {
+    let (Some(memory), Some(pressure), Some(kills)) = (evidence.memory.value(), evidence.pressure.value(), evidence.oom_kills.value())
+    else {
         return false;
     };
     let told = [STALL, SWAP, OOM].iter().any(|kind| evidence.has(kind));
@@ -157,14 +158,23 @@ fn findings(evidence: &Evidence, found: Option<Suspect<'_>>) -> Vec<Finding> {
             && let Some(facts) = group.facts.value()
         {
             let limit = facts.memory_max.map_or("no limit".to_owned(), |max| format!("MemoryMax={max}"));
-            say("unit", format!("{}, restarted {} times by systemd, runs for {}, {limit}", facts.active, facts.restarts, Seconds(facts.active_for_s)));
+            say(
+                "unit",
+                format!(
+                    "{}, restarted {} times by systemd, runs for {}, {limit}",
+                    facts.active,
+                    facts.restarts,
+                    Seconds(facts.active_for_s)
+                ),
+            );
         }
     }
     for group in evidence.all_groups().iter().take(3) {
         say("largest group", format!("{}: {}", group.name(), group.memory()));
     }
     for process in evidence.all_processes().iter().take(3) {
-        let pss = process.detail.value().and_then(|d| d.pss.value().copied()).map_or_else(String::new, |pss| format!(", {pss} of its own share"));
+        let pss =
+            process.detail.value().and_then(|d| d.pss.value().copied()).map_or_else(String::new, |pss| format!(", {pss} of its own share"));
         say("largest process", format!("{}: {}{pss}", process.name(), process.rss));
     }
     for kill in evidence.oom_kills.value().into_iter().flatten().take(3) {

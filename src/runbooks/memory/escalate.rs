@@ -39,7 +39,10 @@ pub(super) fn follow_ups(evidence: &Evidence, suspect: Option<Suspect<'_>>, para
     }
     let processes: Vec<String> = evidence.all_processes().iter().take(params.top).map(|p| format!("{} {}", p.name(), p.rss)).collect();
     if !processes.is_empty() {
-        say(format!("largest processes before: {}", processes.join(", ")), "ps -eo pid,rss,oom_score_adj,unit,comm --sort=-rss | head -n 15".into());
+        say(
+            format!("largest processes before: {}", processes.join(", ")),
+            "ps -eo pid,rss,oom_score_adj,unit,comm --sort=-rss | head -n 15".into(),
+        );
     }
     if let Some(who) = suspect.map(|s| s.who) {
         if let Some(deploy) = release(who, evidence, params) {
@@ -47,7 +50,9 @@ pub(super) fn follow_ups(evidence: &Evidence, suspect: Option<Suspect<'_>>, para
         }
         match who {
             Who::Group(group) => unit(group, suspect.map(|s| s.class), evidence, params, &mut say),
-            Who::Process(process) => say(format!("who {} is", process.name()), format!("ps -o pid,ppid,user,lstart,rss,args -p {}", process.facts.pid)),
+            Who::Process(process) => {
+                say(format!("who {} is", process.name()), format!("ps -o pid,ppid,user,lstart,rss,args -p {}", process.facts.pid))
+            }
         }
     } else if let Some(group) = evidence.own_unit().and_then(|name| evidence.group_of(name)) {
         unit(group, None, evidence, params, &mut say);
@@ -80,7 +85,12 @@ fn unit(group: &Group, class: Option<Class>, evidence: &Evidence, params: &Param
     {
         let most = share_of(limit, Percent(100.0 - params.heap_headroom_percent.0));
         say(
-            format!("{} has {}: at most {} of its limit of {limit} leaves room beside the heap", process.name(), quoted(heap), setting(heap, most)),
+            format!(
+                "{} has {}: at most {} of its limit of {limit} leaves room beside the heap",
+                process.name(),
+                quoted(heap),
+                setting(heap, most)
+            ),
             format!("systemctl edit {word}"),
         );
     }

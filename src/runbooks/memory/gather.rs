@@ -87,7 +87,9 @@ fn rate(per_s: Option<f64>, why: &str) -> Observed<f64> {
 fn memory(host: &dyn ReadHost) -> Observed<Memory> {
     match host.memory() {
         Err(e) => Observed::unavailable(e.to_string()),
-        Ok(lines) => Memory::of(&lines).map_or_else(|| unread("/proc/meminfo: MemTotal, MemFree or MemAvailable is missing"), Observed::fresh),
+        Ok(lines) => {
+            Memory::of(&lines).map_or_else(|| unread("/proc/meminfo: MemTotal, MemFree or MemAvailable is missing"), Observed::fresh)
+        }
     }
 }
 

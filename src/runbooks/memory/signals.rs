@@ -79,7 +79,9 @@ const fn at_once(severity: Severity) -> Wants {
 fn memory(sample: &Sample) -> Result<Memory, String> {
     match &sample.readings.memory {
         Observed::Unavailable { why } => Err(why.clone()),
-        Observed::Value { value, .. } => Memory::of(value).ok_or_else(|| "/proc/meminfo: MemTotal, MemFree or MemAvailable is missing".to_owned()),
+        Observed::Value { value, .. } => {
+            Memory::of(value).ok_or_else(|| "/proc/meminfo: MemTotal, MemFree or MemAvailable is missing".to_owned())
+        }
     }
 }
 
@@ -181,7 +183,10 @@ fn oom(sample: &Sample, history: &History, params: &Params, out: &mut Vec<Condit
         let told = found.values().any(|(ago_s, _)| *ago_s <= params.event_hold_s.0);
         match history.oom_killed_ago_s() {
             Some(ago_s) if !told => {
-                found.insert(Subject::Host, (ago_s, format!("the kernel's count of out-of-memory kills; whom it killed is not known: {why}")));
+                found.insert(
+                    Subject::Host,
+                    (ago_s, format!("the kernel's count of out-of-memory kills; whom it killed is not known: {why}")),
+                );
             }
             Some(_) => drop(found.insert(Subject::Host, (f64::INFINITY, String::new()))),
             None => out.push(says(OOM, Subject::Host, (Wants::Unknown, why.clone()))),

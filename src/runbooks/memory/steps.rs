@@ -101,7 +101,11 @@ fn prefer_group(group: &Group, params: &Params) -> Result<PlannedStep, String> {
     let own = processes.iter().filter(|p| p.unit == group.unit && may_be_preferred(p, params));
     let processes: Vec<ProcessTarget> = own.map(target).collect();
     if processes.is_empty() {
-        return Err(format!("each process of {} has oom_score_adj {} or more already, or is never touched", group.name(), params.victim_score));
+        return Err(format!(
+            "each process of {} has oom_score_adj {} or more already, or is never touched",
+            group.name(),
+            params.victim_score
+        ));
     }
     let step = Step::PreferVictims(Preference { unit: group.unit.clone(), processes, oom_score_adj: params.victim_score });
     Ok(planned(step, Bytes(0), format!("if the kernel has to kill, {} goes first", group.name())))
@@ -141,7 +145,8 @@ fn memory_high(group: &Group, evidence: &Evidence, params: &Params) -> Result<Pl
         return Err(format!("{name} presses against its MemoryHigh already"));
     }
     let usual = group.past.value().and_then(|past| past.memory_usual).unwrap_or_default();
-    let high = share_of(current, params.high_of_current_percent).max(share_of(usual, params.high_of_usual_percent)).max(params.high_at_least);
+    let high =
+        share_of(current, params.high_of_current_percent).max(share_of(usual, params.high_of_usual_percent)).max(params.high_at_least);
     if high >= current {
         return Err(format!("{name} has {current}, and is not held under {high}: it would give nothing back"));
     }
@@ -157,7 +162,9 @@ fn memory_high(group: &Group, evidence: &Evidence, params: &Params) -> Result<Pl
 fn snapshot(group: &Group, evidence: &Evidence, params: &Params) -> Result<PlannedStep, String> {
     facts(group)?;
     let own = evidence.all_processes().iter().filter(|p| p.facts.unit.is_some() && p.facts.unit == group.unit);
-    let known = own.filter_map(|p| runtime(p).map(|runtime| (p, runtime))).find(|(p, _)| never::process(p.facts.pid, p.facts.comm.as_bytes()).is_none());
+    let known = own
+        .filter_map(|p| runtime(p).map(|runtime| (p, runtime)))
+        .find(|(p, _)| never::process(p.facts.pid, p.facts.comm.as_bytes()).is_none());
     let Some((process, runtime)) = known else { return Err(format!("no process of {} is known to be a JVM, Node or Go", group.name())) };
     let by = match (runtime, group.unit.as_deref().and_then(|unit| params.snapshot_signals.get(unit))) {
         (Runtime::Jvm, None) => SnapshotBy::Jcmd,
@@ -166,7 +173,9 @@ fn snapshot(group: &Group, evidence: &Evidence, params: &Params) -> Result<Plann
             return Err(format!("on which signal {} writes a snapshot is not known: name it in snapshot_signals", process.name()));
         }
     };
-    let Some(folder) = params.limits.heap_snapshot_roots.first() else { return Err("no directory is named in heap_snapshot_roots".to_owned()) };
+    let Some(folder) = params.limits.heap_snapshot_roots.first() else {
+        return Err("no directory is named in heap_snapshot_roots".to_owned());
+    };
     // As large as what is resident: what was swapped out is read for it as well.
     let swap = process.detail.value().map_or(Bytes(0), |detail| detail.swap);
     let room = Bytes(process.rss.0.saturating_add(swap.0));

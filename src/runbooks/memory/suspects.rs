@@ -88,7 +88,8 @@ impl<'a> Who<'a> {
 /// Who has most too much among those that a class fits; for a unit's own signals, that unit.
 pub(super) fn suspect<'a>(evidence: &'a Evidence, params: &Params) -> Option<Suspect<'a>> {
     let all = candidates(evidence);
-    let fitting = all.into_iter().filter_map(|who| class_of(who, evidence, params).map(|class| Suspect { who, class, excess: who.excess() }));
+    let fitting =
+        all.into_iter().filter_map(|who| class_of(who, evidence, params).map(|class| Suspect { who, class, excess: who.excess() }));
     // The first of equals, which is the largest: `max_by_key` would keep the last.
     fitting.fold(None, |best: Option<Suspect<'a>>, next| match best {
         Some(best) if best.excess >= next.excess => Some(best),
@@ -242,7 +243,14 @@ pub(super) fn trend(who: Who<'_>) -> String {
             let usual = past.memory_usual.map_or_else(String::new, |usual| format!(", usually {usual}"));
             let growth = past.growth.map_or_else(
                 || format!("followed for {}", Seconds(past.over.0)),
-                |g| format!("{}{}/h over {}", if g.bytes_per_s < 0.0 { "-" } else { "+" }, Bytes((g.bytes_per_s.abs() * 3600.0) as u64), g.over),
+                |g| {
+                    format!(
+                        "{}{}/h over {}",
+                        if g.bytes_per_s < 0.0 { "-" } else { "+" },
+                        Bytes((g.bytes_per_s.abs() * 3600.0) as u64),
+                        g.over
+                    )
+                },
             );
             format!("{growth}{usual}")
         }

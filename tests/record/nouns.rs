@@ -28,6 +28,7 @@ pub fn act(n: u64) -> PastAct {
         at: at(n as i64),
         files: 10,
         bytes: Bytes(1000),
+        on: None,
     }
 }
 
@@ -52,7 +53,16 @@ pub fn opened() -> Body {
 
 pub fn intent(n: u64) -> Body {
     let act = act(n);
-    Body::Intent { intent: act.intent, round: 1, step: 1, kind: act.kind, subject: act.subject, files: act.files, bytes: act.bytes.0 }
+    Body::Intent {
+        intent: act.intent,
+        round: 1,
+        step: 1,
+        kind: act.kind,
+        subject: act.subject,
+        files: act.files,
+        bytes: act.bytes.0,
+        on: act.on,
+    }
 }
 
 pub fn evidence(size: usize) -> Body {

@@ -50,6 +50,7 @@ pub(super) fn build(sources: &[layers::Source], env: &dyn Fn(&str) -> Option<Str
     for entry in runbooks::ALL {
         match merged.section(entry, findings::read::<Limits>) {
             Ok(limits) => {
+                problems.extend(merged.idle_limits(entry, &entry.id.0));
                 let limits = entry.allowed(limits);
                 policies.insert(entry.id.clone(), Policy { mode, runbook_allowed: allow.contains(&entry.id), limits });
             }
@@ -88,6 +89,7 @@ impl Meaning for Actuator {
         for (id, policy) in &self.policies {
             // Limits are plain data: they always are JSON.
             Applied::of_section(&id.0, &serde_json::to_value(&policy.limits).unwrap_or_default(), &mut all);
+            Applied::drop_idle_limits(id, &id.0, &mut all);
         }
         all
     }

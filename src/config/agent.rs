@@ -74,6 +74,7 @@ pub(super) fn build(sources: &[layers::Source], env: &dyn Fn(&str) -> Option<Str
     for entry in runbooks::ALL {
         match merged.section(entry, entry.resolve) {
             Ok(resolved) => {
+                problems.extend(merged.idle_limits(entry, &format!("{}.limits", entry.id)));
                 match (entry.problems)(&resolved) {
                     Ok(found) => problems.extend(found.iter().map(|p| merged.problem(&format!("{}.{}", entry.id, p.key), &p.why))),
                     Err(e) => problems.push(merged.problem(&entry.id.0, &e.to_string())),
@@ -159,6 +160,7 @@ impl Meaning for Agent {
         ];
         for (id, params) in &self.params {
             Applied::of_section(&id.0, params, &mut all);
+            Applied::drop_idle_limits(id, &format!("{id}.limits"), &mut all);
         }
         all
     }

@@ -8,6 +8,8 @@ use serde::Serialize;
 use super::findings::Asked;
 use super::layers::Source;
 use super::problem::Problem;
+use crate::model::RunbookId;
+use crate::runbooks;
 use crate::wire::local::{ConfigView, Setting};
 
 /// A configuration in force, with where it came from.
@@ -55,6 +57,17 @@ impl Applied {
             serde_json::Value::Null => all.push(Self::new(prefix, "none".into())),
             other => all.push(Self::new(prefix, other.to_string())),
         }
+    }
+}
+
+impl Applied {
+    /// Limits that no step of the runbook goes by are not shown: they would say nothing.
+    pub(super) fn drop_idle_limits(id: &RunbookId, below: &str, all: &mut Vec<Self>) {
+        let Some(entry) = runbooks::find(id) else { return };
+        all.retain(|applied| {
+            let limit = applied.key.strip_prefix(below).and_then(|rest| rest.strip_prefix('.'));
+            limit.is_none_or(|limit| entry.goes_by(limit))
+        });
     }
 }
 

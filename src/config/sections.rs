@@ -69,6 +69,16 @@ impl<'s> Merged<'s> {
         read(Spanned::new(0..0, table)).map_err(|e| self.problem(&entry.id.0, e.message()))
     }
 
+    /// Limits that were written in a runbook's section and that none of its steps goes by. `below` is where its limits stand.
+    pub(super) fn idle_limits(&self, entry: &'static Entry, below: &str) -> Vec<Problem> {
+        let idle = |key: &&String| {
+            let limit = key.strip_prefix(below).and_then(|rest| rest.strip_prefix('.'));
+            limit.is_some_and(|limit| !limit.contains('.') && !entry.goes_by(limit))
+        };
+        let why = |key: &String| self.problem(key, &format!("no step of runbook {} goes by this limit", entry.id));
+        self.asked.keys().filter(idle).map(why).collect()
+    }
+
     /// A problem with what was asked under a key, where it was asked.
     pub(super) fn problem(&self, key: &str, message: &str) -> Problem {
         // A default may be at odds with what was written: then the section it belongs to is shown.

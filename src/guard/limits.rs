@@ -105,6 +105,28 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// The keys, besides `steps`, that a step of this kind goes by.
+    pub const fn keys(kind: StepKind) -> &'static [&'static str] {
+        match kind {
+            StepKind::CompressLogs | StepKind::RotatedLogs => &["mounts", "log_roots", "max_files", "max_bytes", "cooldown"],
+            StepKind::WalArchives => &["mounts", "wal_archive_roots", "max_files", "max_bytes", "cooldown"],
+            StepKind::VacuumJournal => &["mounts", "journal_roots", "max_files", "max_bytes", "cooldown"],
+            StepKind::Tmp => &["mounts", "tmp_roots", "max_files", "max_bytes", "cooldown"],
+            StepKind::PackageCache => &["mounts", "package_cache_roots", "max_files", "max_bytes", "cooldown"],
+            StepKind::PipCache => &["mounts", "pip_cache_roots", "max_files", "max_bytes", "cooldown"],
+            StepKind::NpmCache => &["mounts", "npm_cache_roots", "max_files", "max_bytes", "cooldown"],
+            StepKind::CoreDumps => &["mounts", "core_dump_roots", "max_files", "max_bytes", "cooldown"],
+            StepKind::PruneImages => &["mounts", "max_files", "max_bytes", "cooldown"],
+            StepKind::GrowVolume => &["mounts", "max_volume_gib", "cooldown"],
+            StepKind::RestartHolder => &["mounts", "stateful_units_allowed", "max_restarts_per_hour", "cooldown"],
+            StepKind::CpuWeight | StepKind::CpuQuota | StepKind::MemoryHigh => &["stateful_units_allowed"],
+            StepKind::OomPreference | StepKind::CalmProcess => &["stateful_units_allowed", "processes"],
+            StepKind::HeapSnapshot => &["stateful_units_allowed", "processes", "heap_snapshot_roots"],
+            StepKind::RestartUnit => &["stateful_units_allowed", "max_restarts_per_hour"],
+            StepKind::KillProcess => &["stateful_units_allowed", "processes", "max_kills_per_hour"],
+        }
+    }
+
     /// The only roots under which a family's files may lie.
     pub fn roots(&self, family: FileFamily) -> &[HostPath] {
         match family {

@@ -124,6 +124,11 @@ impl Entry {
         limits
     }
 
+    /// Whether this key of its limits means anything to this runbook.
+    pub fn goes_by(&self, key: &str) -> bool {
+        key == "steps" || self.steps.iter().any(|kind| Limits::keys(*kind).contains(&key))
+    }
+
     pub const fn of<R: Runbook>() -> Self {
         Self {
             id: R::ID,

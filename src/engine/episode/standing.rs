@@ -70,6 +70,11 @@ impl Episode {
         }
     }
 
+    /// A limit is all that keeps the host well.
+    pub(super) fn is_held(&self) -> bool {
+        self.held && !self.standing.is_empty()
+    }
+
     /// The host is well as long as the limit stands. The turn is free for others.
     pub(super) fn hold(&mut self, now: &Now) -> Vec<Command> {
         self.state = State::HoldPause { since: now.clone() };

@@ -7,8 +7,8 @@ use super::class::Class;
 use super::doubts::doubts;
 use super::evidence::{Cron, CronJob, Evidence, Group, HostLoad};
 use super::findings::findings;
-use super::signals::{FORKS, PROCESS, STEAL};
-use super::suspect::{Suspect, is_crowded, is_exempt, no_progress, pids_share, progress, yields};
+use super::signals::{FORKS, STEAL};
+use super::suspect::{Suspect, is_crowded, is_exempt, no_progress, others_wait, pids_share, progress, yields};
 use crate::model::{Confidence, Deploy, Diagnosis, Explained, Now, Percent, Severity};
 
 /// Jobs that run over each other and take less than this of all that runs are not what saturates.
@@ -171,10 +171,10 @@ fn fork_storm(e: &Evidence, host: &HostLoad, params: &Params) -> Option<Judged> 
     let full = suspect.group.and_then(pids_share).filter(|share| *share > params.pids_percent);
     let most = if e.has(&FORKS) { params.forks_per_s / 2.0 } else { params.forks_per_s };
     let storm = host.forks_per_s > most;
+    // Enough to slow it down, and no more than a runaway of which less is known: whose processes they are is told by their group alone.
     let sure = match (full.is_some(), storm) {
-        (true, _) => 1.0,
-        (false, true) if suspect.group_dominates(e) => 0.9,
-        // Nobody knows whose they are.
+        (true, _) => 0.75,
+        (false, true) if suspect.group_dominates(e) => 0.75,
         (false, true) => 0.6,
         (false, false) => return None,
     };
@@ -220,7 +220,13 @@ fn unknown(host: &HostLoad, suspect: Suspect<'_>) -> Judged {
     Judged { class: Class::Unknown, sure: 0.0, summary, behind: who }
 }
 
-/// Nothing but single processes was complained of, and the host has room.
+/// The host has room, or is as busy as somebody makes it who leaves it to whoever wants it: one busy CPU is nobody's night.
 pub(super) fn is_calm(e: &Evidence, params: &Params) -> bool {
-    !is_crowded(e, params) && e.host.value().is_some() && e.signals.iter().all(|s| s.kind == PROCESS)
+    let suspect = Suspect::of(e);
+    if is_crowded(e, params) {
+        let others = others_wait(e, suspect.group.map(|g| &g.path));
+        return suspect.watched().is_some_and(yields) && others.is_some_and(|wait| wait < params.others_wait_percent);
+    }
+    let waits = e.pressure.value().is_some_and(|p| p.window >= params.pressure_floor_percent && p.avg10 >= params.pressure_floor_percent);
+    e.host.value().is_some() && !waits
 }

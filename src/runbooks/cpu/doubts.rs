@@ -44,25 +44,20 @@ pub(super) fn doubts(evidence: &Evidence, class: Class, now: &Now) -> Doubts {
         | Class::LegitimateLoad
         | Class::Unknown => {}
     }
-    doubts.part("io pressure", &e.io_pressure, 0.95);
-    doubts.part("CPU pressure", &e.pressure, 0.95);
+    doubts.part("io pressure", &e.io_pressure, 0.98);
+    doubts.part("CPU pressure", &e.pressure, 0.98);
     doubts.part("processes", &e.processes, NEEDED);
     doubts.part("cgroups", &e.groups, NEEDED);
-    let suspect = Suspect::of(e);
-    if let Some(process) = suspect.process {
+    // Who makes processes and who runs over himself is told by the group; a child of a storm is gone before it can be looked at.
+    let by_group = matches!(class, Class::CronFanout | Class::ForkStorm);
+    if let Some(process) = Suspect::of(e).process.filter(|_| !by_group) {
         doubts.part(&format!("what {} (pid {}) does", process.comm, process.pid), &process.watched, NEEDED);
-    }
-    if let Some(watched) = suspect.watched() {
-        doubts.part("its io", &watched.io_bytes_per_s, 0.9);
-        doubts.part("whether it is an orphan", &watched.orphan, 0.95);
+        if let Some(watched) = process.watched.value() {
+            doubts.part("its io", &watched.io_bytes_per_s, 0.9);
+        }
     }
     doubts.part("jobs of cron and at", &e.cron, 0.9);
     doubts.part("releases of the last hour", &e.deploys, 0.9);
-    if let Some(unit) = suspect.unit
-        && let Some(facts) = e.unit(unit)
-    {
-        doubts.part(unit, facts, 0.95);
-    }
     doubts
 }
 

@@ -38,7 +38,6 @@ fn reasons(evidence: &Evidence, diagnosis: &Diagnosis, steps: &[PlannedStep], pa
         out.push(critical.map_or_else(|| "critical".to_owned(), |s| format!("critical: {}", s.detail)));
     }
     match class {
-        // One busy CPU on a host with room is nobody's night.
         Class::LegitimateLoad if is_calm(evidence, params) => {}
         Class::LegitimateLoad => {
             out.push("this host has more to do than it can: give it more CPUs, or move or spread what runs".to_owned())
@@ -55,6 +54,7 @@ fn reasons(evidence: &Evidence, diagnosis: &Diagnosis, steps: &[PlannedStep], pa
 pub(super) fn follow_ups(evidence: &Evidence, class: Class, params: &Params) -> Vec<FollowUp> {
     let mut out = Vec::new();
     let mut say = |why: String, command: String| out.push(FollowUp { why, command });
+    let is_offence = matches!(class, Class::RunawayProcess | Class::ForkStorm | Class::DeployRegression);
     let suspect = if class == Class::ForkStorm { Suspect::of_storm(evidence, params) } else { Suspect::of(evidence) };
     say("what runs now, hottest first".into(), "top -b -n 1 -o %CPU | head -n 25".into());
     match class {
@@ -95,13 +95,17 @@ pub(super) fn follow_ups(evidence: &Evidence, class: Class, params: &Params) -> 
             format!("what {unit} says"),
             format!("systemctl status --no-pager {word}; journalctl --unit={word} --since=-1h --no-pager | tail -n 50"),
         );
-        if let Some((host, cpu)) = evidence.host.value().zip(suspect.cpu()).filter(|_| unit.ends_with(".service")) {
+        if let Some((host, cpu)) = evidence.host.value().zip(suspect.cpu()).filter(|_| unit.ends_with(".service") && is_offence) {
             let percent = quota::value(host, cpu, suspect.usual(), params);
             say(
                 "leave the others something, until the next start".into(),
                 format!("systemctl set-property --runtime {word} CPUWeight={} CPUQuota={percent}%", params.weight),
             );
         }
+    }
+    if suspect.watched().is_some_and(|w| w.facts.kernel_thread) {
+        say("where the kernel spends its time".into(), "timeout 10 perf top -g; cat /proc/softirqs".into());
+        return out;
     }
     if let Some(process) = suspect.process.filter(|_| !matches!(class, Class::FleetWide | Class::CronFanout)) {
         let pid = process.pid;

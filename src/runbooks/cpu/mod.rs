@@ -15,6 +15,8 @@ mod plan;
 mod quota;
 mod signals;
 mod suspect;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 pub use evidence::{Cron, CronJob, Evidence, Group, HostLoad, Hot, Instance, UnitAnswer, Waiting, Watched};

@@ -2,8 +2,8 @@
 
 use super::Params;
 use super::evidence::unit_of;
-use crate::detect::{Condition, History, Rates, Wants};
-use crate::model::{CgroupUse, HostPath, Observed, Percent, ProcessUse, Sample, Seconds, Severity, SignalKind, Subject};
+use crate::detect::{Condition, History, Past, Rates, Wants};
+use crate::model::{CgroupUse, Observed, Percent, ProcessUse, Sample, Seconds, Severity, SignalKind, Subject};
 use crate::runbooks::SignalSpec;
 
 pub(super) const SATURATION: SignalKind = SignalKind::new("cpu_saturation");
@@ -55,12 +55,12 @@ pub(super) fn conditions(sample: &Sample, history: &History, params: &Params) ->
     say(STEAL, steal(&rates, params));
     say(FORKS, forks(&rates, params));
     for process in sample.readings.processes.value().into_iter().flat_map(|p| &p.top) {
-        out.extend(flat_out(process, history, params));
+        out.extend(flat_out(process, |p| history.process(p.pid, p.start_ticks).map(|past| past.flat_out), params));
     }
     for group in sample.readings.cgroups.value().into_iter().flat_map(|c| &c.top) {
         let Some(unit) = unit_of(&group.path).filter(|_| group.pids_max.is_some() || group.throttled_periods.is_some()) else { continue };
         let subject = Subject::Unit { name: unit };
-        let told = [(THROTTLED, throttled(&group.path, history, params)), (FORKS, crowded(group, params))];
+        let told = [(THROTTLED, history.group(&group.path).and_then(|past| throttled(&past, params))), (FORKS, crowded(group, params))];
         out.extend(
             told.into_iter()
                 .filter_map(|(kind, said)| said.map(|(wants, detail)| Condition { kind, subject: subject.clone(), wants, detail })),
@@ -154,11 +154,10 @@ fn over(figure: f64, most: f64, clear: f64, hold: Seconds) -> Wants {
 }
 
 /// Nothing is said of what is cool: most are, and a signal of what is not spoken of any more clears by itself.
-fn flat_out(process: &ProcessUse, history: &History, params: &Params) -> Option<Condition> {
+fn flat_out(process: &ProcessUse, so_far: impl Fn(&ProcessUse) -> Option<Seconds>, params: &Params) -> Option<Condition> {
     let cpu = process.cpu_percent.map(Percent).filter(|cpu| cpu.0 >= params.process_percent.0 * 0.9)?;
     let (pid, start_ticks) = (process.pid, process.start_ticks);
-    let flat_out = history.process(pid, start_ticks).map_or(Seconds(0.0), |past| past.flat_out);
-    let wants = if flat_out >= params.process_hold_s {
+    let wants = if so_far(process).is_some_and(|flat_out| flat_out >= params.process_hold_s) {
         warn(Seconds(0.0))
     } else if cpu >= params.process_percent {
         warn(params.process_hold_s)
@@ -169,8 +168,8 @@ fn flat_out(process: &ProcessUse, history: &History, params: &Params) -> Option<
     Some(Condition { kind: PROCESS, subject: Subject::Process { pid, start_ticks, comm: process.comm.clone() }, wants, detail })
 }
 
-fn throttled(path: &HostPath, history: &History, params: &Params) -> Option<(Wants, String)> {
-    let throttled = history.group(path)?.throttled?;
+fn throttled(past: &Past, params: &Params) -> Option<(Wants, String)> {
+    let throttled = past.throttled?;
     let wants = if throttled >= params.throttled_percent {
         warn(params.throttled_hold_s)
     } else if throttled.0 < params.throttled_percent.0 * 0.5 {
@@ -192,4 +191,135 @@ fn crowded(group: &CgroupUse, params: &Params) -> Option<(Wants, String)> {
         Wants::Stay
     };
     Some((wants, format!("{pids} processes and threads of {most} that it may have")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{BootId, Bytes, CpuStat, CpuTimes, LoadAverage, Now, Pressure, Readings};
+
+    fn letter(wants: Wants) -> (char, f64) {
+        match wants {
+            Wants::Raise { severity: Severity::Warning, hold } => ('W', hold.0),
+            Wants::Raise { severity: Severity::Critical, hold } => ('C', hold.0),
+            Wants::Clear => ('-', 0.0),
+            Wants::Stay => ('=', 0.0),
+            Wants::Unknown => ('?', 0.0),
+        }
+    }
+
+    /// Four CPUs.
+    fn sample(running: u64, load: f64, avg60: Option<f64>) -> Sample {
+        let mut readings = Readings::none("not asked");
+        let cpus = (0..4).map(|cpu| CpuTimes { cpu, ..CpuTimes::default() }).collect();
+        readings.cpu = Observed::fresh(CpuStat { cpus, running, ..CpuStat::default() });
+        readings.load = Observed::fresh(LoadAverage { one: load, five: load, fifteen: load });
+        if let Some(some_avg60) = avg60 {
+            let p = Pressure { some_avg10: 0.0, some_avg60, full_avg10: 0.0, full_avg60: 0.0, some_total_us: 0, full_total_us: 0 };
+            readings.cpu_pressure = Observed::fresh(p);
+        }
+        Sample {
+            at: Now { wall: jiff::Timestamp::UNIX_EPOCH, boot: BootId("a".into()), uptime_s: 100.0 },
+            filesystems: Observed::unavailable("not asked"),
+            disks: Observed::unavailable("not asked"),
+            io_pressure: Observed::unavailable("not asked"),
+            node_disk_pressure: Observed::unavailable("not asked"),
+            readings,
+        }
+    }
+
+    #[test]
+    fn saturation_is_busy_for_a_while_or_pressure_for_a_minute() {
+        let told = |busy: Option<f64>, avg60| {
+            let rates = Rates { busy: busy.map(Percent), ..Rates::default() };
+            letter(saturation(&sample(1, 1.0, avg60), &rates, &Params::default()).0)
+        };
+        assert_eq!(told(Some(85.1), Some(0.0)), ('W', 90.0));
+        assert_eq!(told(Some(85.0), Some(0.0)), ('=', 0.0));
+        assert_eq!(told(Some(10.0), Some(60.0)), ('W', 0.0));
+        assert_eq!(told(Some(10.0), Some(59.9)), ('=', 0.0));
+        assert_eq!(told(Some(69.9), Some(29.9)), ('-', 0.0));
+        assert_eq!((told(Some(70.0), Some(0.0)), told(Some(10.0), Some(30.0))), (('=', 0.0), ('=', 0.0)));
+        assert_eq!((told(Some(69.9), None), told(Some(90.0), None)), (('-', 0.0), ('W', 90.0)), "a kernel without PSI");
+        assert_eq!((told(None, None), told(None, Some(1.0)), told(None, Some(61.0))), (('?', 0.0), ('?', 0.0), ('W', 0.0)));
+    }
+
+    #[test]
+    fn load_counts_when_tasks_run_and_not_when_they_are_blocked() {
+        let told = |running, one| letter(load(&sample(running, one, None), &Params::default()).0);
+        assert_eq!((told(5, 8.1), told(5, 8.0), told(4, 8.1)), (('W', 120.0), ('=', 0.0), ('=', 0.0)));
+        assert_eq!((told(9, 6.0), told(9, 5.9)), (('=', 0.0), ('-', 0.0)));
+        let mut blind = sample(5, 9.0, None);
+        blind.readings.load = Observed::unavailable("EIO");
+        assert_eq!(load(&blind, &Params::default()).0, Wants::Unknown);
+    }
+
+    #[test]
+    fn backlog_steal_and_forks_at_their_thresholds() {
+        let p = Params::default();
+        let queue = |running| letter(backlog(&sample(running, 1.0, None), &p).0);
+        assert_eq!((queue(17), queue(16), queue(8), queue(7)), (('W', 60.0), ('=', 0.0), ('=', 0.0), ('-', 0.0)));
+        let stolen = |percent| letter(steal(&Rates { steal: Some(Percent(percent)), ..Rates::default() }, &p).0);
+        assert_eq!((stolen(20.1), stolen(20.0), stolen(10.0), stolen(9.9)), (('W', 120.0), ('=', 0.0), ('=', 0.0), ('-', 0.0)));
+        let made = |a_second| letter(forks(&Rates { forks_per_s: Some(a_second), ..Rates::default() }, &p).0);
+        assert_eq!((made(500.1), made(500.0), made(249.9)), (('W', 30.0), ('=', 0.0), ('-', 0.0)));
+        assert_eq!((steal(&Rates::default(), &p).0, forks(&Rates::default(), &p).0), (Wants::Unknown, Wants::Unknown));
+    }
+
+    #[test]
+    fn a_process_is_flat_out_for_as_long_as_it_is_known_to_be() {
+        let told = |cpu_percent: Option<f64>, so_far: Option<f64>| {
+            let process = ProcessUse {
+                pid: 7,
+                start_ticks: 9,
+                comm: "spin".into(),
+                state: 'R',
+                cpu_ticks: 1,
+                cpu_percent,
+                rss_bytes: 1,
+                threads: 1,
+            };
+            flat_out(&process, |_| so_far.map(Seconds), &Params::default()).map(|c| letter(c.wants))
+        };
+        assert_eq!(told(Some(90.0), None), Some(('W', 120.0)), "from now on");
+        assert_eq!(told(Some(90.0), Some(119.0)), Some(('W', 120.0)));
+        assert_eq!(told(Some(90.0), Some(120.0)), Some(('W', 0.0)), "it has been for long enough");
+        assert_eq!((told(Some(89.0), None), told(Some(80.0), None), told(None, Some(500.0))), (Some(('=', 0.0)), None, None));
+    }
+
+    #[test]
+    fn a_group_is_held_back_or_full() {
+        let p = Params::default();
+        let past = |throttled| Past {
+            over: Seconds(60.0),
+            growth: None,
+            lately: None,
+            memory: Bytes(0),
+            memory_peak: Bytes(0),
+            memory_usual: None,
+            cpu_usual: None,
+            cpu: None,
+            flat_out: Seconds(0.0),
+            throttled,
+        };
+        let held = |share| throttled(&past(Some(Percent(share))), &p).map(|(wants, _)| letter(wants));
+        assert_eq!((held(25.0), held(24.9), held(12.5), held(12.4)), (Some(('W', 120.0)), Some(('=', 0.0)), Some(('=', 0.0)), Some(('-', 0.0))));
+        assert_eq!(throttled(&past(None), &p), None, "no quota");
+        let full = |pids, pids_max| crowded(&CgroupUse { pids, pids_max, ..CgroupUse::default() }, &p).map(|(wants, _)| letter(wants));
+        assert_eq!((full(Some(91), Some(100)), full(Some(90), Some(100)), full(Some(79), Some(100))), (Some(('W', 30.0)), Some(('=', 0.0)), Some(('-', 0.0))));
+        assert_eq!((full(Some(9), None), full(None, Some(9)), full(Some(0), Some(0))), (None, None, None));
+    }
+
+    #[test]
+    fn a_full_unit_is_the_subject_and_a_group_that_is_no_unit_is_left_out() {
+        let mut crowd = sample(1, 1.0, Some(0.0));
+        let group = |path: &str| CgroupUse { path: path.into(), pids: Some(99), pids_max: Some(100), ..CgroupUse::default() };
+        let top = vec![group("/system.slice/hook.service"), group("/hand-made")];
+        crowd.readings.cgroups = Observed::fresh(crate::model::Cgroups { version: crate::model::CgroupVersion::V2, count: 2, top, cut: 0, unreadable: 0 });
+        let told = conditions(&crowd, &History::default(), &Params::default());
+        let about: Vec<&Subject> = told.iter().filter(|c| c.kind == FORKS && matches!(c.wants, Wants::Raise { .. })).map(|c| &c.subject).collect();
+        assert_eq!(about, [&Subject::Unit { name: "hook.service".into() }]);
+        let declared: std::collections::BTreeSet<&str> = SIGNALS.iter().map(|s| s.name).collect();
+        assert!(told.iter().all(|c| declared.contains(&*c.kind.0)));
+    }
 }

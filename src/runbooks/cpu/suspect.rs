@@ -7,6 +7,8 @@ use crate::model::{HostPath, Percent, Subject};
 
 /// From this nice value on a process leaves the CPU to others by itself.
 const YIELDING_NICE: i32 = 10;
+/// What takes less than this part of what the hottest takes is not behind it.
+const FAR: f64 = 4.0;
 /// More than the usual, for something that was just released.
 const MORE: f64 = 1.5;
 /// What is usual is told from at least this: twice of next to nothing is nothing.
@@ -58,7 +60,8 @@ impl Parts {
 }
 
 impl<'a> Suspect<'a> {
-    /// The process or unit that the episode is about; of a host the hottest process that is nobody's to yield.
+    /// The process or unit that the episode is about; of a host the hottest process that may be asked to yield, unless what may not is far
+    /// hotter than any that may.
     pub(super) fn of(evidence: &'a Evidence) -> Self {
         let all = || evidence.processes.value().into_iter().flatten();
         let hottest_group = || evidence.groups.value().and_then(|g| g.iter().max_by(|a, b| a.cpu.0.total_cmp(&b.cpu.0)));
@@ -70,7 +73,9 @@ impl<'a> Suspect<'a> {
                 Self { process: all().find(inside), group, unit: Some(name) }
             }
             Subject::Host | Subject::Filesystem { .. } | Subject::Disk { .. } => {
-                let process = all().find(|p| !p.watched.value().is_some_and(|w| yields(w) || is_exempt(w))).or_else(|| all().next());
+                let hottest = all().next();
+                let telling = |p: &&Hot| hottest.is_none_or(|hottest| p.cpu.0 * FAR >= hottest.cpu.0);
+                let process = all().find(|p| !p.watched.value().is_some_and(|w| yields(w) || is_exempt(w))).filter(telling).or(hottest);
                 Self::by(evidence, process, hottest_group())
             }
         }

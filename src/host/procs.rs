@@ -236,7 +236,8 @@ pub(super) fn parse_cgroup(bytes: &[u8]) -> String {
     unit_of(path.as_bytes()).unwrap_or_else(|| String::from_utf8_lossy(path.as_bytes()).into_owned())
 }
 
-/// The path in systemd's own hierarchy where there is one, else in the unified one, else in the first.
+/// The path in systemd's own hierarchy where there is one, else in the unified one, else in the first. One in which all are at the root is
+/// nobody's to make groups in: that of version 1 which the kernel still has when systemd uses the unified one, in a container for instance.
 pub(super) fn cgroup_path(bytes: &[u8]) -> Option<HostPath> {
     let fields = |line: &'_ [u8]| {
         let mut parts = line.splitn(3, |b| *b == b':').skip(1);
@@ -244,7 +245,9 @@ pub(super) fn cgroup_path(bytes: &[u8]) -> Option<HostPath> {
     };
     let lines: Vec<(Vec<u8>, Vec<u8>)> = bytes.split(|b| *b == b'\n').filter_map(fields).collect();
     let of = |hierarchy: &[u8]| lines.iter().find(|(controllers, _)| controllers == hierarchy);
-    of(b"name=systemd").or_else(|| of(b"")).or(lines.first()).map(|(_, path)| HostPath::from_bytes(path.as_slice()))
+    let mut told = [of(b"name=systemd"), of(b""), lines.first()].into_iter().flatten().map(|(_, path)| path);
+    let path = told.clone().find(|path| path.as_slice() != b"/").or_else(|| told.next())?;
+    Some(HostPath::from_bytes(path.as_slice()))
 }
 
 /// The unit of the host's systemd that a group belongs to, as systemd itself finds it: below slices, the first group that is none. What lies
@@ -271,6 +274,9 @@ mod tests {
         assert_eq!(parse_cgroup(b"0::/system.slice/nginx.service\n"), "nginx.service");
         assert_eq!(parse_cgroup(b"4:cpu:/x\n1:name=systemd:/user.slice/session-3.scope\n0::/\n"), "session-3.scope");
         assert_eq!(parse_cgroup(b"0::/kubepods/pod12/abc\n"), "/kubepods/pod12/abc");
+        assert_eq!(parse_cgroup(b"9:name=systemd:/\n8:memory:/\n0::/system.slice/nginx.service\n"), "nginx.service");
+        assert_eq!(parse_cgroup(b"9:name=systemd:/system.slice/a.service\n8:memory:/x\n0::/\n"), "a.service");
+        assert_eq!(parse_cgroup(b"8:memory:/\n0::/\n"), "/");
         assert_eq!(parse_cgroup(b""), "");
     }
 

@@ -99,12 +99,13 @@ fn what_a_log_says_leads_to_no_other_file() {
 #[test]
 fn markers_are_files_by_whatever_name_and_nothing_else_is_one() {
     let made = Made::new();
+    let now = SystemTime::now();
     let write = |name: &[u8], text: &[u8], age_s: u64| {
         use std::os::unix::ffi::OsStrExt as _;
         fs::create_dir_all(made.markers()).unwrap();
         let path = made.markers().join(std::ffi::OsStr::from_bytes(name));
         fs::write(&path, text).unwrap();
-        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_773_600 - age_s);
+        let at = now - Duration::from_secs(age_s);
         fs::File::options().write(true).open(path).unwrap().set_modified(at).unwrap();
     };
     write(b"shop", b"v12\nby somebody\n", 60);
@@ -112,18 +113,14 @@ fn markers_are_files_by_whatever_name_and_nothing_else_is_one() {
     write(b".shop.new", b"v13", 60);
     write(b"old", b"v1", 7200);
     write(b"tomorrow", b"v1", 0);
-    fs::File::options()
-        .write(true)
-        .open(made.markers().join("tomorrow"))
-        .unwrap()
-        .set_modified(SystemTime::now() + Duration::from_secs(86_400 * 3650))
-        .unwrap();
+    fs::File::options().write(true).open(made.markers().join("tomorrow")).unwrap().set_modified(now + Duration::from_secs(86_400)).unwrap();
     write(b"long", "9".repeat(1 << 20).as_bytes(), 180);
     made.file("/etc/passwd", "root:x:0:0\n");
     std::os::unix::fs::symlink("../../etc/passwd", made.markers().join("link")).unwrap();
     nix::unistd::mkfifo(&made.markers().join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     fs::create_dir(made.markers().join("folder")).unwrap();
-    let told = made.told("2026-11-27T09:00:00Z", "2026-11-27T10:00:00Z").unwrap();
+    let from_now = |s: i64| (Timestamp::try_from(now).unwrap() + jiff::SignedDuration::from_secs(s)).to_string();
+    let told = made.told(&from_now(-3600), &from_now(60)).unwrap();
     assert_eq!(names(&told), ["shop", "line\\x0abreak\\xff\\x1b[0m", "long"]);
     assert_eq!((told[0].version.as_str(), told[1].version.as_str(), told[2].version.len()), ("v12", "v\\x1b[31m", 256));
     assert!(told[0].is_of("shop.service") && told[0].source == DeploySource::Marker);

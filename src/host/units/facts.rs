@@ -23,6 +23,10 @@ type Properties = HashMap<String, OwnedVariant>;
 /// `NotHere` when it is not loaded, which asking does not change, or when systemd does not answer.
 pub(in crate::host) fn read_unit(root: &Path, name: &str) -> Read<(UnitFacts, Vec<String>)> {
     let what = || format!("unit {name}");
+    // To systemd no name stands for whoever asks.
+    if name.is_empty() {
+        return Err(ReadError::NotHere { what: "a unit without a name".to_owned(), why: "there is none".to_owned() });
+    }
     let asked: Result<Properties, String> = wait_for(ANSWER, "systemd", ask(root, name));
     let properties = asked.map_err(|why| ReadError::NotHere { what: what(), why })?;
     match text(&properties, "LoadState").as_deref() {

@@ -69,8 +69,6 @@ pub fn undo(kind: StepKind, notes: &[serde_json::Value], scene: &Scene<'_>) -> R
         StepKind::RestartHolder | StepKind::RestartUnit => never("the service runs again already"),
         StepKind::HeapSnapshot => never("the snapshot is evidence and stays"),
         StepKind::KillProcess => never("the process is gone"),
-        StepKind::OomPreference | StepKind::CpuWeight | StepKind::CalmProcess | StepKind::CpuQuota | StepKind::MemoryHigh => {
-            never("not built yet")
-        }
+        StepKind::OomPreference | StepKind::CpuWeight | StepKind::CalmProcess | StepKind::CpuQuota | StepKind::MemoryHigh => never("not built yet"),
     }
 }

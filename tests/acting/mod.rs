@@ -253,11 +253,7 @@ pub fn admitted(policy: &Policy, perform: &Perform) -> Admitted<Step> {
         another_episode: None,
         ledger: Observed::fresh(()),
     };
-    guard::admit(
-        asked,
-        Circumstances { policy, holds: &holds, past: &[], targets: &byteport::model::Targets::default(), now: &Later::new().now() },
-    )
-    .expect("admitted")
+    guard::admit(asked, Circumstances { policy, holds: &holds, past: &[], targets: &byteport::model::Targets::default(), now: &Later::new().now() }).expect("admitted")
 }
 
 pub fn write(path: &Path, bytes: usize) -> PathBuf {

@@ -377,7 +377,11 @@ impl Episode {
 
     /// The next rung of the ladder, or its end.
     fn next(&mut self, step: usize, now: &Now) -> Vec<Command> {
-        if self.planned(step + 1).is_some() { self.ask_turn(step + 1, 0) } else { self.ladder_end(now) }
+        if self.planned(step + 1).is_some() {
+            self.ask_turn(step + 1, 0)
+        } else {
+            self.ladder_end(now)
+        }
     }
 
     fn ladder_end(&mut self, now: &Now) -> Vec<Command> {

@@ -232,6 +232,33 @@ mod tests {
         assert_eq!(wait(&mut swept, 0.1), Want::Due, "one is enough");
     }
 
+    /// A pressure file of our own, which grows by a stall from look to look.
+    #[test]
+    fn a_stall_is_looked_at_at_once_and_what_is_owed_besides_stays_owed() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("proc/pressure")).unwrap();
+        let stalled = |full_us: u64| {
+            let line = |kind| format!("{kind} avg10=0.00 avg60=0.00 avg300=0.00 total={full_us}\n");
+            std::fs::write(dir.path().join("proc/pressure/memory"), line("some") + &line("full")).unwrap();
+        };
+        stalled(0);
+        let mut wake = Wake::new(dir.path()).unwrap();
+        let alarm = Alarm { waker: wake.waker(), happened: AtomicBool::new(false) };
+        let mut wait = |swept: &mut Instant, pause_s| pause(&mut wake, &alarm, Instant::now(), pause_s, swept, OnScrape::Nothing);
+        let mut swept = Instant::now();
+        stalled(200_000);
+        let (want, stall) = wait(&mut swept, 60.0);
+        assert_eq!((want, stall.unwrap().stalled_us), (Want::Stall { sweep: false }, 200_000), "who has the memory was looked at just now");
+        std::thread::sleep(Duration::from_millis(1100));
+        stalled(400_000);
+        alarm.happened.store(true, Ordering::Relaxed);
+        swept -= BETWEEN_SWEEPS;
+        assert_eq!(wait(&mut swept, 60.0).0, Want::Stall { sweep: true });
+        assert!(swept.elapsed() < BETWEEN_SWEEPS, "that was a sweep");
+        assert_eq!(wait(&mut swept, 0.1), (Want::Due, None), "nothing new");
+        assert!(alarm.happened.load(Ordering::Relaxed));
+    }
+
     #[test]
     fn a_storm_is_counted_and_not_written_down() {
         let mut hearing = Hearing::default();

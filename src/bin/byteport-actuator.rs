@@ -44,9 +44,7 @@ fn run(args: &Args, loaded: config::Loaded<config::Actuator>) -> anyhow::Result<
     let config = loaded.config.clone();
     events::init_log(config.log_level);
     loaded.notes.iter().for_each(|note| tracing::warn!("configuration: {note}"));
-    if let Err(e) = host::stay_resident() {
-        tracing::warn!("{e}");
-    }
+    host::stay_resident().unwrap_or_else(|e| tracing::warn!("{e}"));
     let host = Arc::new(LiveHost::new(Path::new("/"), None, None)?);
     let mut ledger = Ledger::open(&config.state_dir)?;
     if args.trust_new_ledger {
@@ -59,7 +57,6 @@ fn run(args: &Args, loaded: config::Loaded<config::Actuator>) -> anyhow::Result<
     let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT]);
     signals.thread_block()?;
     let stop = SignalFd::new(&signals)?;
-
     let user = nix::unistd::User::from_name(&config.agent_user)?
         .with_context(|| format!("agent_user {}: there is no such user", config.agent_user))?;
     let listener = bind(&config.socket, user.gid.as_raw())?;

@@ -107,9 +107,7 @@ pub async fn run(config_path: &Path, root: &Path, on_scrape: OnScrape) -> Result
     for note in &loaded.notes {
         tracing::warn!("configuration: {note}");
     }
-    if let Err(e) = stay_resident() {
-        tracing::warn!("{e}");
-    }
+    stay_resident().unwrap_or_else(|e| tracing::warn!("{e}"));
     let client = Client::new(&config.actuator_socket);
     let host = LiveHost::new(root, Some(Arc::new(client.clone())), config.node_url.clone())?;
     let (store, report) = Store::open(&config.state_dir, &host.now())?;

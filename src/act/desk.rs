@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use super::Scene;
 use super::{beneath, holder, images, volume};
 use crate::guard::{self, Asked, Circumstances, Holds, Mode, PastAct, Policy};
-use crate::host::{self, ReadHost};
 use crate::host::deadline::{Ask as Call, Parking};
 use crate::host::write_trial::try_write;
+use crate::host::{self, ReadHost};
 use crate::model::{
     Answer, Bytes, Confidence, Effect, EffectState, FsKind, IntentId, Mount, Now, Observed, Query, Refusal, RefusalReason as Why,
     RunbookId, StepKind, Subject, WriteTrial,

@@ -9,16 +9,14 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-use super::systemd::{ManagerProxy, ServiceProxy, finish_job, unit_at};
+use super::systemd::{ManagerProxy, finish_job, service_at, unit_at};
+use super::units::{Acted, stays_up, tell};
 use super::{Scene, Tally};
 use crate::host::bus::{system_bus, wait_for};
 use crate::host::opted_in;
 use crate::model::{Bytes, Effect, Holder, HolderAction, HolderUnit, HostPath, Observed, SkipReason};
 
 const LOOK: Duration = Duration::from_secs(15);
-/// A unit that falls over right after its start is found out within this.
-const STAYS_UP: Duration = Duration::from_secs(2);
-
 /// What is known of a unit before it is touched.
 struct State {
     unit: HolderUnit,
@@ -40,7 +38,7 @@ async fn state(bus: &zbus::Connection, root: &Path, pid: u32) -> Result<State, S
     let failed = |e: zbus::Error| format!("unit of pid {pid}: {e}");
     let manager = ManagerProxy::new(bus).await.map_err(failed)?;
     let path = manager.get_unit_by_pid(pid).await.map_err(failed)?;
-    let service = ServiceProxy::builder(bus).path(path.clone()).build().await.map_err(failed)?;
+    let service = service_at(bus, path.clone()).await.map_err(failed)?;
     let unit = unit_at(bus, path).await.map_err(failed)?;
     let mut files = vec![unit.fragment_path().await.map_err(failed)?];
     files.extend(unit.drop_in_paths().await.map_err(failed)?);
@@ -80,20 +78,9 @@ pub(super) fn let_go(holder: &Holder, scene: &Scene<'_>) -> Effect {
         }
     };
     let asked = Cell::new(false);
-    match wait_for(scene.left(), "systemd", act(holder, scene.root_path, &asked)) {
-        Ok(said) => {
-            tally.done = 1;
-            tally.note(said);
-        }
-        Err(Acted::Not(reason, why)) if !asked.get() => {
-            tally.note(why);
-            tally.skip(name, reason);
-            return tally.finish(scene.now());
-        }
-        Err(Acted::Badly(why) | Acted::Not(_, why)) => {
-            tally.done = 1;
-            tally.stop(why);
-        }
+    let acted = wait_for(scene.left(), "systemd", act(holder, scene.root_path, &asked));
+    if !tell(&mut tally, &holder.unit, asked.get(), acted) {
+        return tally.finish(scene.now());
     }
     let after = held_by(&proc, holder);
     let still: u64 = after.as_ref().map_or(0, |held| held.inodes.intersection(&before.inodes).map(|(_, bytes)| bytes).sum());
@@ -106,39 +93,21 @@ pub(super) fn let_go(holder: &Holder, scene: &Scene<'_>) -> Effect {
     tally.finish(scene.now())
 }
 
-/// Why it did not go as it should.
-enum Acted {
-    /// Nothing was asked of the unit.
-    Not(SkipReason, String),
-    /// It was asked, and is not well now, or not known to be.
-    Badly(String),
-}
-
-impl From<String> for Acted {
-    fn from(why: String) -> Self {
-        Self::Not(SkipReason::Error, why)
-    }
-}
-
 async fn act(holder: &Holder, root: &Path, asked: &Cell<bool>) -> Result<String, Acted> {
     let bus = system_bus(root).await?;
     may(holder, &state(&bus, root, holder.pid).await?)?;
     let failed = |e: zbus::Error| format!("{}: {e}", holder.unit);
     let manager = ManagerProxy::new(&bus).await.map_err(failed)?;
-    let started = std::time::Instant::now();
     asked.set(true);
-    let (what, job) = match holder.action {
-        HolderAction::Reload => ("reload", finish_job(&manager, &holder.unit, manager.reload_unit(&holder.unit, "fail")).await),
-        HolderAction::Restart => ("restart", finish_job(&manager, &holder.unit, manager.try_restart_unit(&holder.unit, "fail")).await),
-    };
-    let took = started.elapsed().as_secs_f64();
-    job.map_err(Acted::Badly)?;
-    tokio::time::sleep(STAYS_UP).await;
-    let path = manager.get_unit(&holder.unit).await.map_err(|e| Acted::Badly(failed(e)))?;
-    match unit_at(&bus, path).await.map_err(|e| Acted::Badly(failed(e)))?.active_state().await {
-        Ok(state) if state == "active" => Ok(format!("{what} of {} took {took:.1} s; it is active", holder.unit)),
-        Ok(state) => Err(Acted::Badly(format!("{} is {state} after the {what}", holder.unit))),
-        Err(e) => Err(Acted::Badly(failed(e))),
+    match holder.action {
+        HolderAction::Reload => {
+            let job = finish_job(&manager, &holder.unit, manager.reload_unit(&holder.unit, "fail"));
+            stays_up(&bus, &manager, &holder.unit, "reload", job).await
+        }
+        HolderAction::Restart => {
+            let job = finish_job(&manager, &holder.unit, manager.try_restart_unit(&holder.unit, "fail"));
+            stays_up(&bus, &manager, &holder.unit, "restart", job).await
+        }
     }
 }
 

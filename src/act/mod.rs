@@ -5,6 +5,7 @@
 
 mod beneath;
 mod bounded;
+mod calm;
 pub mod client;
 mod compress;
 mod desk;
@@ -13,11 +14,15 @@ mod files;
 mod holder;
 mod images;
 mod journal;
+mod limits;
+mod preference;
+mod processes;
 mod programs;
 mod scene;
 pub mod server;
 mod systemd;
 mod tally;
+mod units;
 mod volume;
 
 pub use scene::Scene;
@@ -35,12 +40,12 @@ pub fn perform(step: &Admitted<Step>, scene: &Scene<'_>) -> Effect {
         Step::PruneImages { images, min_age_s } => images::prune(images, *min_age_s, scene),
         Step::GrowVolume(grow) => volume::grow(grow, scene),
         Step::RestartHolder(holder) => holder::let_go(holder, scene),
-        Step::PreferVictims(_)
-        | Step::LimitUnit(_)
-        | Step::CalmProcess(_)
-        | Step::SnapshotHeap(_)
-        | Step::RestartUnit(_)
-        | Step::KillProcess { .. } => {
+        Step::LimitUnit(limit) => limits::limit(limit, scene),
+        Step::RestartUnit(target) => units::restart(target, scene),
+        Step::PreferVictims(preference) => preference::prefer(preference, scene),
+        Step::CalmProcess(process) => calm::calm(process, scene),
+        Step::KillProcess { process, grace_s } => processes::kill(process, *grace_s, scene),
+        Step::SnapshotHeap(_) => {
             let mut tally = Tally::new(scene.now());
             tally.stop("not built yet");
             tally.finish(scene.now())
@@ -51,7 +56,7 @@ pub fn perform(step: &Admitted<Step>, scene: &Scene<'_>) -> Effect {
 /// Takes back what an act of this kind did, from the notes it left in the ledger.
 ///
 /// # Errors
-/// A refusal where there is nothing that could be taken back.
+/// A refusal where there is nothing that could be taken back, or where what stands could not be: then it may be tried again.
 pub fn undo(kind: StepKind, notes: &[serde_json::Value], scene: &Scene<'_>) -> Result<Effect, Refusal> {
     let never = |why: &str| Err(Refusal::new(RefusalReason::NotAvailable, format!("{} cannot be taken back: {why}", kind.as_str())));
     match kind {
@@ -69,6 +74,8 @@ pub fn undo(kind: StepKind, notes: &[serde_json::Value], scene: &Scene<'_>) -> R
         StepKind::RestartHolder | StepKind::RestartUnit => never("the service runs again already"),
         StepKind::HeapSnapshot => never("the snapshot is evidence and stays"),
         StepKind::KillProcess => never("the process is gone"),
-        StepKind::OomPreference | StepKind::CpuWeight | StepKind::CalmProcess | StepKind::CpuQuota | StepKind::MemoryHigh => never("not built yet"),
+        StepKind::CpuWeight | StepKind::CpuQuota | StepKind::MemoryHigh => limits::lift(notes, scene),
+        StepKind::OomPreference => preference::restore(notes, scene),
+        StepKind::CalmProcess => calm::wake(notes, scene),
     }
 }

@@ -15,6 +15,10 @@ pub(super) trait Manager {
     #[zbus(name = "GetUnitByPID")]
     fn get_unit_by_pid(&self, pid: u32) -> zbus::Result<OwnedObjectPath>;
     fn get_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
+    /// Unlike `GetUnit` it also finds a unit that is not loaded now, and that what was set at runtime waits for.
+    fn load_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
+    fn set_unit_properties(&self, name: &str, runtime: bool, properties: &[(&str, Variant<'_>)]) -> zbus::Result<()>;
+    fn kill_unit(&self, name: &str, whom: &str, signal: i32) -> zbus::Result<()>;
     fn reload_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
     /// Unlike `RestartUnit` it starts nothing that somebody has stopped.
     fn try_restart_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
@@ -37,6 +41,11 @@ pub(super) trait Unit {
     #[zbus(property)]
     fn active_state(&self) -> zbus::Result<String>;
     #[zbus(property)]
+    fn load_state(&self) -> zbus::Result<String>;
+    /// Another one for each start; empty while it does not run.
+    #[zbus(property, name = "InvocationID")]
+    fn invocation_id(&self) -> zbus::Result<Vec<u8>>;
+    #[zbus(property)]
     fn can_reload(&self) -> zbus::Result<bool>;
     #[zbus(property)]
     fn fragment_path(&self) -> zbus::Result<String>;
@@ -55,11 +64,23 @@ pub(super) trait Unit {
 pub(super) trait Service {
     #[zbus(property, name = "NRestarts")]
     fn n_restarts(&self) -> zbus::Result<u32>;
+    /// Of this and the next two `u64::MAX` means that none is set.
+    #[zbus(property)]
+    fn memory_high(&self) -> zbus::Result<u64>;
+    #[zbus(property, name = "CPUWeight")]
+    fn cpu_weight(&self) -> zbus::Result<u64>;
+    #[zbus(property, name = "CPUQuotaPerSecUSec")]
+    fn cpu_quota_per_sec_usec(&self) -> zbus::Result<u64>;
 }
 
 /// A unit whose properties are read anew each time they are asked for.
 pub(super) async fn unit_at(bus: &Connection, path: OwnedObjectPath) -> zbus::Result<UnitProxy<'static>> {
     UnitProxy::builder(bus).path(path).cache_properties(CacheProperties::No).build().await
+}
+
+/// The same for what only services have.
+pub(super) async fn service_at(bus: &Connection, path: OwnedObjectPath) -> zbus::Result<ServiceProxy<'static>> {
+    ServiceProxy::builder(bus).path(path).cache_properties(CacheProperties::No).build().await
 }
 
 /// Queues a job and waits for its result. Who waits listens before he asks, or a fast job is over before he hears of it.

@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use rustix::process::Pid;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -84,4 +85,23 @@ pub(super) fn keep_freed_heap() {
         // SAFETY: mallopt takes two integers, keeps no pointer, and takes the allocator's own lock.
         unsafe { libc::mallopt(what, bytes) };
     }
+}
+
+/// The scheduling class of one thread (`SCHED_OTHER`, `SCHED_IDLE` …), with `SCHED_RESET_ON_FORK` where its children do not inherit it.
+pub fn scheduling_class(thread: Pid) -> io::Result<i32> {
+    // SAFETY: sched_getscheduler takes one integer and touches no memory of ours.
+    let class = unsafe { libc::syscall(libc::SYS_sched_getscheduler, thread.as_raw_nonzero().get()) };
+    if class < 0 { Err(io::Error::last_os_error()) } else { i32::try_from(class).map_err(io::Error::other) }
+}
+
+/// Puts one thread into a scheduling class that has no priorities of its own (`SCHED_OTHER`, `SCHED_BATCH`, `SCHED_IDLE`).
+///
+/// # Errors
+/// `ESRCH`: it has ended. `EPERM`: it is another user's, and we do not hold `CAP_SYS_NICE`. `EINVAL`: the class has priorities.
+pub fn set_scheduling_class(thread: Pid, class: i32) -> io::Result<()> {
+    // The C library's own function of this name is empty in some of them.
+    let none = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the struct is ours and lives through the call, which only reads it; the rest are integers.
+    let done = unsafe { libc::syscall(libc::SYS_sched_setscheduler, thread.as_raw_nonzero().get(), class, &raw const none) };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -1,6 +1,8 @@
 //! A real actuator on a real socket over a scratch directory, and what an agent would ask of it.
 #![allow(dead_code, reason = "every test binary uses its own part of this")]
 
+pub mod facts;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
@@ -8,18 +10,18 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use byteport::act::client::{Client, ClientError, Performed};
 use byteport::act::server::{Server, Settings, bind};
-use byteport::guard::{self, Admitted, Asked, Circumstances, Holds, Limits, Mode, Policy};
-use byteport::host::{Clock, LiveHost, Read, ReadHost};
+use byteport::guard::{self, Admitted, Asked, Circumstances, Holds, Limits, Mode, PastAct, Policy};
+use byteport::host::{self, Clock, LiveHost, Read, ReadHost};
 use byteport::model::{
     Answer, Bytes, Confidence, DiskIo, Effect, Expected, FileBatch, FileFamily, FileTarget, FsUsage, HeldFiles, HostPath, IncidentId,
-    IntentId, Mount, Now, Observed, PlannedStep, Pressure, Query, RunbookId, Scan, Seconds, Step, StepKind, Subject, Undo, WriteTrial,
-    Writer,
+    IntentId, Mount, Now, Observed, PlannedStep, Pressure, ProcessFacts, ProcessTarget, Query, RunbookId, Scan, Seconds, Step, StepKind,
+    Subject, Undo, UnitFacts, UnitTarget, WriteTrial, Writer,
 };
 use byteport::record::Ledger;
 use byteport::wire::actuator::Perform;
@@ -33,11 +35,21 @@ pub struct Later {
     pub live: LiveHost,
     pub days: i64,
     pub package_manager: Option<String>,
+    /// The run of a unit that is told of, whatever run it is in: what was so a moment before the act.
+    pub as_examined: Option<UnitTarget>,
+    /// These processes are told of as they were examined, once: what was so a moment before the act.
+    pub once: Option<Mutex<Vec<ProcessTarget>>>,
 }
 
 impl Later {
     pub fn new() -> Self {
-        Self { live: LiveHost::new(Path::new("/"), None, None).expect("this host"), days: 10, package_manager: None }
+        Self {
+            live: LiveHost::new(Path::new("/"), None, None).expect("this host"),
+            days: 10,
+            package_manager: None,
+            as_examined: None,
+            once: None,
+        }
     }
 }
 
@@ -102,6 +114,21 @@ impl ReadHost for Later {
     fn node_disk_pressure(&self) -> Read<bool> {
         self.live.node_disk_pressure()
     }
+    fn unit(&self, name: &str) -> Read<UnitFacts> {
+        let mut facts = facts::unit(name)?;
+        if let Some(examined) = self.as_examined.as_ref().filter(|e| e.unit == name) {
+            facts.invocation.clone_from(&examined.invocation);
+        }
+        Ok(facts)
+    }
+    fn process(&self, pid: u32) -> Read<ProcessFacts> {
+        let mut stale = self.once.as_ref().map(|once| once.lock().expect("whole"));
+        let at = stale.as_ref().and_then(|stale| stale.iter().position(|p| p.pid == pid));
+        match (at, stale.as_mut()) {
+            (Some(at), Some(stale)) => Ok(facts::as_examined(&stale.remove(at))),
+            _ => facts::process(pid),
+        }
+    }
 }
 
 /// A running actuator whose policy allows every file step below one directory.
@@ -150,6 +177,28 @@ impl Stand {
         let thread = std::thread::spawn(move || running.run(stopped.as_fd(), Duration::from_secs(60), &|| {}).expect("run"));
         let client = Client::new(&socket);
         Self { dir, root, socket, client, policy, server, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// With an act in its ledger (intent `one/1.1`) that was begun and left these notes, and whose end was lost.
+    pub fn with_open(dir: tempfile::TempDir, host: Later, step: &Step, notes: &[serde_json::Value]) -> Self {
+        let mount = mount_of(&host, dir.path());
+        let asked = asking(&mount, "one", 1, step.clone());
+        let mut ledger = Ledger::open(&dir.path().join("state")).expect("ledger");
+        let act = PastAct {
+            intent: asked.intent.clone(),
+            incident: asked.incident,
+            runbook: asked.runbook,
+            subject: asked.subject,
+            kind: step.kind(),
+            at: host.now(),
+            files: 1,
+            bytes: Bytes(0),
+            on: step.works_on(),
+        };
+        ledger.begin(&act).expect("begun");
+        notes.iter().for_each(|note| ledger.note(&asked.intent, note).expect("noted"));
+        drop(ledger);
+        Self::on(dir, host, |_| {})
     }
 
     /// Ends it, as SIGTERM would, and waits.
@@ -237,6 +286,11 @@ pub fn asking(mount: &Mount, incident: &str, number: u32, step: Step) -> Perform
 
 /// The agent's own pass through guard.
 pub fn admitted(policy: &Policy, perform: &Perform) -> Admitted<Step> {
+    admitted_by(&Later::new(), policy, perform)
+}
+
+/// The same, from what this host tells.
+pub fn admitted_by(host: &Later, policy: &Policy, perform: &Perform) -> Admitted<Step> {
     let asked = Asked {
         incident: &perform.incident,
         runbook: &perform.runbook,
@@ -253,7 +307,8 @@ pub fn admitted(policy: &Policy, perform: &Perform) -> Admitted<Step> {
         another_episode: None,
         ledger: Observed::fresh(()),
     };
-    guard::admit(asked, Circumstances { policy, holds: &holds, past: &[], targets: &byteport::model::Targets::default(), now: &Later::new().now() }).expect("admitted")
+    let targets = host::targets(host, asked.step);
+    guard::admit(asked, Circumstances { policy, holds: &holds, past: &[], targets: &targets, now: &host.now() }).expect("admitted")
 }
 
 pub fn write(path: &Path, bytes: usize) -> PathBuf {

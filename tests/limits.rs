@@ -1,0 +1,247 @@
+//! Limits and restarts of units, asked of a real systemd in a container.
+
+mod acting;
+mod support;
+
+use std::fs;
+use std::process::Command;
+use std::sync::Mutex;
+
+use acting::{Later, Stand, admitted, admitted_by, facts};
+use byteport::act::client::{Performed, UndoResult};
+use byteport::model::{Bytes, Effect, EffectState, LimitTo, ProcessTarget, RefusalReason, SkipReason, Step, UnitLimit, UnitTarget};
+use support::output;
+
+const INSIDE: &str = "BYTEPORT_TEST_INSIDE";
+
+#[test]
+fn units_are_limited_restarted_and_given_back_what_they_had() {
+    let Some(machine) = support::nspawn::Machine::ready() else { return };
+    let script = format!("{INSIDE}=yes exec {}/limits --exact inside_the_container --nocapture", support::nspawn::SHARE);
+    let told = machine.boot(&support::nspawn::Boot::of(script).with(std::env::current_exe().unwrap(), "limits"));
+    eprintln!("{}{}", told.stdout, told.stderr);
+    told.succeeded();
+    assert!(told.stdout.contains("1 passed"));
+}
+
+#[test]
+fn inside_the_container() {
+    if std::env::var(INSIDE).is_err() {
+        return;
+    }
+    let container = fs::read_to_string("/run/systemd/container").unwrap_or_default();
+    assert_eq!(container.trim(), "systemd-nspawn", "this is no container of ours: nothing was touched");
+
+    limits_come_and_go();
+    what_a_person_has_set_stays();
+    another_run_is_left_alone();
+    a_process_that_has_moved_is_left_alone();
+    a_unit_that_is_gone_needs_nothing();
+    what_the_actuators_end_left_behind();
+    restarts();
+}
+
+fn service(name: &str, lines: &str) -> UnitTarget {
+    let unit = format!("[Service]\nExecStart=/bin/sleep infinity\n{lines}\n[X-Byteport]\nRestart=safe\n");
+    fs::write(format!("/run/systemd/system/{name}"), unit).unwrap();
+    systemctl(&["daemon-reload"]);
+    systemctl(&["restart", name]);
+    target(name)
+}
+
+fn target(name: &str) -> UnitTarget {
+    UnitTarget { unit: name.into(), invocation: show(name, "InvocationID") }
+}
+
+fn systemctl(args: &[&str]) -> String {
+    output(Command::new("systemctl").args(args))
+}
+
+fn show(unit: &str, property: &str) -> String {
+    systemctl(&["show", "-P", property, unit]).trim().to_owned()
+}
+
+fn stand() -> Stand {
+    Stand::on(tempfile::tempdir_in("/dev/shm").unwrap(), Later::new(), |_| {})
+}
+
+fn to(target: &UnitTarget, limit: LimitTo) -> Step {
+    Step::LimitUnit(UnitLimit { target: target.clone(), limit })
+}
+
+/// The step, performed as number `number` of its incident.
+fn asked(stand: &Stand, number: u32, step: Step) -> Effect {
+    let perform = stand.asking("one", number, step);
+    match stand.client.perform(&admitted(&stand.policy, &perform), perform).expect("an answer") {
+        Performed::Effect(effect) => effect,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn undone(stand: &Stand, number: u32, step: Step) -> Effect {
+    match stand.client.undo(&stand.asking("one", number, step).intent).expect("an answer") {
+        UndoResult::Undone(effect) => effect,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn limits_come_and_go() {
+    let unit = service("hog.service", "CPUQuota=150%");
+    let all = || systemctl(&["show", "-p", "MemoryHigh", "-p", "CPUWeight", "-p", "CPUQuotaPerSecUSec", "hog.service"]);
+    let before = all();
+    let stand = stand();
+    let steps = [LimitTo::MemoryHigh(Bytes(512 << 20)), LimitTo::CpuWeight(20), LimitTo::CpuQuota(50)].map(|limit| to(&unit, limit));
+    for (number, step) in (1..).zip(&steps) {
+        let effect = asked(&stand, number, step.clone());
+        assert_eq!((effect.state, effect.done), (EffectState::Done, 1), "{effect:?}");
+        let notes = ["MemoryHigh infinity -> 512 MiB", "CPUWeight unset -> 20", "CPUQuota 150% -> 50%"];
+        assert_eq!(effect.notes, [format!("hog.service: {}", notes[number as usize - 1])]);
+    }
+    let shown = |property| show("hog.service", property);
+    assert_eq!((shown("MemoryHigh"), shown("CPUWeight"), shown("CPUQuotaPerSecUSec")), ("536870912".into(), "20".into(), "500ms".into()));
+    // What is set at runtime outlives a reload of the unit files, and goes all the same.
+    systemctl(&["daemon-reload"]);
+    for (number, step) in (1..=3).rev().zip(steps.iter().rev()) {
+        let effect = undone(&stand, number, step.clone());
+        assert_eq!((effect.state, effect.done), (EffectState::Done, 1), "{effect:?}");
+        assert_eq!(undone(&stand, number, step.clone()), effect, "the second time it is told what the first did");
+    }
+    assert_eq!(all(), before);
+    systemctl(&["daemon-reload"]);
+    systemctl(&["restart", "hog.service"]);
+    assert_eq!(all(), before, "what stays behind in the drop-ins is the value of before");
+}
+
+fn what_a_person_has_set_stays() {
+    let unit = service("careful.service", "");
+    let stand = stand();
+    let step = to(&unit, LimitTo::MemoryHigh(Bytes(512 << 20)));
+    asked(&stand, 1, step.clone());
+    systemctl(&["set-property", "--runtime", "careful.service", "MemoryHigh=64M"]);
+    let effect = undone(&stand, 1, step);
+    assert_eq!(effect.done, 0, "{effect:?}");
+    assert!(effect.notes[0].contains("MemoryHigh 64.0 MiB") && effect.notes[0].contains("left as it is"), "{effect:?}");
+    assert_eq!(show("careful.service", "MemoryHigh"), (64 << 20).to_string());
+}
+
+fn another_run_is_left_alone() {
+    let old = service("anew.service", "");
+    systemctl(&["restart", "anew.service"]);
+    // It changes between guard's look and the act: the host that guard is told of still shows the run that was examined.
+    let before = || Later { as_examined: Some(old.clone()), ..Later::new() };
+    let late = Stand::on(tempfile::tempdir_in("/dev/shm").unwrap(), before(), |_| {});
+    let pid = show("anew.service", "MainPID");
+    for (number, step) in (1..).zip([to(&old, LimitTo::CpuWeight(1)), Step::RestartUnit(old.clone())]) {
+        let perform = late.asking("one", number, step.clone());
+        match late.client.perform(&admitted_by(&before(), &late.policy, &perform), perform).unwrap() {
+            Performed::Effect(effect) => {
+                assert_eq!((effect.done, effect.skipped.get(&SkipReason::Changed)), (0, Some(&1)), "{effect:?}");
+                assert!(effect.notes[0].contains("started anew"), "{effect:?}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((show("anew.service", "CPUWeight"), show("anew.service", "MainPID")), ("[not set]".into(), pid));
+}
+
+/// Examined in no unit, and in one by now, whose owner was not asked.
+fn a_process_that_has_moved_is_left_alone() {
+    service("moved.service", "");
+    let now = facts::target(show("moved.service", "MainPID").parse().unwrap());
+    let examined = ProcessTarget { unit: None, ..now.clone() };
+    let before = || Later { once: Some(Mutex::new(vec![examined.clone()])), ..Later::new() };
+    let stand = Stand::on(tempfile::tempdir_in("/dev/shm").unwrap(), before(), |s| {
+        s.policies.get_mut(&acting::DISK).unwrap().limits.processes = vec!["sleep".into()];
+    });
+    let perform = stand.asking("one", 1, Step::KillProcess { process: examined.clone(), grace_s: 1 });
+    match stand.client.perform(&admitted_by(&before(), &stand.policy, &perform), perform).unwrap() {
+        Performed::Effect(effect) => {
+            assert_eq!((effect.done, effect.skipped.get(&SkipReason::Changed)), (0, Some(&1)), "{effect:?}");
+            assert!(effect.notes[0].contains("is in moved.service by now"), "{effect:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(facts::target(now.pid), now);
+}
+
+fn a_unit_that_is_gone_needs_nothing() {
+    let unit = service("brief.service", "");
+    let stand = stand();
+    let step = to(&unit, LimitTo::CpuQuota(10));
+    assert_eq!(asked(&stand, 1, step.clone()).done, 1);
+    systemctl(&["stop", "brief.service"]);
+    fs::remove_file("/run/systemd/system/brief.service").unwrap();
+    fs::remove_dir_all("/run/systemd/system.control/brief.service.d").unwrap();
+    systemctl(&["daemon-reload"]);
+    let effect = undone(&stand, 1, step);
+    assert_eq!((effect.state, effect.done), (EffectState::Done, 0), "{effect:?}");
+    assert!(effect.notes[0].contains("not there any more"), "{effect:?}");
+
+    // One that is only stopped keeps what was set at runtime for its next start.
+    let unit = service("rests.service", "");
+    let step = to(&unit, LimitTo::CpuQuota(10));
+    asked(&stand, 2, step.clone());
+    systemctl(&["stop", "rests.service"]);
+    assert_eq!(undone(&stand, 2, step).done, 1);
+    systemctl(&["start", "rests.service"]);
+    assert_eq!(show("rests.service", "CPUQuotaPerSecUSec"), "infinity");
+}
+
+/// An actuator that was killed after its note, before or after it had set the limit; and one whose host was booted since.
+fn what_the_actuators_end_left_behind() {
+    let unit = service("orphan.service", "");
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap().trim().to_owned();
+    let step = to(&unit, LimitTo::CpuWeight(20));
+    let left = |boot: &str| {
+        let note = serde_json::json!({"boot": boot, "unit": "orphan.service", "property": "CPUWeight", "before": u64::MAX, "set": 20});
+        Stand::with_open(tempfile::tempdir_in("/dev/shm").unwrap(), Later::new(), &step, &[note])
+    };
+    // Before it was set.
+    let effect = undone(&left(&boot), 1, step.clone());
+    assert_eq!((effect.done, effect.state), (0, EffectState::Done), "{effect:?}");
+    assert!(effect.notes[0].contains("already, as before"), "{effect:?}");
+    // After.
+    systemctl(&["set-property", "--runtime", "orphan.service", "CPUWeight=20"]);
+    let effect = undone(&left("another boot"), 1, step.clone());
+    assert!(effect.done == 0 && effect.notes[0].contains("booted since"), "{effect:?}");
+    assert_eq!(show("orphan.service", "CPUWeight"), "20");
+    let effect = undone(&left(&boot), 1, step);
+    assert_eq!(effect.notes, ["orphan.service: CPUWeight 20 -> unset"]);
+    assert_eq!(show("orphan.service", "CPUWeight"), "[not set]");
+}
+
+fn restarts() {
+    let unit = service("plain.service", "");
+    let effect = asked(&stand(), 1, Step::RestartUnit(unit.clone()));
+    assert_eq!((effect.done, effect.state), (1, EffectState::Done), "{effect:?}");
+    assert!(effect.notes[0].contains("it is active"), "{effect:?}");
+    assert_ne!(show("plain.service", "InvocationID"), unit.invocation);
+
+    // It does not care about SIGTERM, and its owner gave it more time.
+    let stubborn = "ExecStart=\nExecStart=/bin/bash -c 'trap \"\" TERM; while :; do sleep 1; done'\nTimeoutStopSec=40s";
+    let unit = service("stubborn.service", stubborn);
+    let effect = asked(&stand(), 1, Step::RestartUnit(unit.clone()));
+    let (state, invocation) = (show("stubborn.service", "ActiveState"), show("stubborn.service", "InvocationID"));
+    // Or the container would wait for it at its end.
+    drop(Command::new("systemctl").args(["kill", "-s", "KILL", "stubborn.service"]).output());
+    assert_eq!((effect.done, effect.state), (1, EffectState::Done), "{effect:?}");
+    assert!(effect.notes.iter().any(|n| n.contains("SIGKILL")), "{effect:?}");
+    assert_eq!(state, "active");
+    assert_ne!(invocation, unit.invocation);
+
+    // Falls over on its second start: told as what it is.
+    let once = "ExecStartPre=/bin/bash -c '! test -e /run/began-once && touch /run/began-once'";
+    let unit = service("fragile.service", once);
+    let effect = asked(&stand(), 1, Step::RestartUnit(unit));
+    assert_eq!((effect.done, effect.state), (1, EffectState::Partial), "{effect:?}");
+    assert!(effect.notes[0].contains("fragile.service"), "{effect:?}");
+
+    // A restart cannot be taken back.
+    let stand = stand();
+    let step = Step::RestartUnit(target("plain.service"));
+    asked(&stand, 1, step.clone());
+    match stand.client.undo(&stand.asking("one", 1, step).intent).unwrap() {
+        UndoResult::Refused(refusal) => assert_eq!(refusal.reason, RefusalReason::NotAvailable),
+        other => panic!("{other:?}"),
+    }
+}

@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use acting::{DISK, Later, admitted, asking, batch, mount_of, policy, write};
-use byteport::act::client::{Client, ClientError, Performed};
-use byteport::model::{FileFamily, HostPath, IntentId, Step};
+use acting::{DISK, Later, Stand, admitted, asking, batch, facts, mount_of, policy, write};
+use byteport::act::client::{Client, ClientError, Performed, UndoResult};
+use byteport::model::{FileFamily, HostPath, IntentId, Preference, Step};
+use byteport::record::Ledger;
 use byteport::wire::actuator::IntentOutcome;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -198,4 +199,106 @@ fn announcing_much_is_given_no_memory() {
     assert!(resident() < before + (16 << 20), "an announcement was given memory");
     drop(idle);
     assert!(process.client().hello().is_ok());
+}
+
+/// A process of ours, ended with us.
+struct Sleeping(Child);
+
+impl Sleeping {
+    fn new() -> Self {
+        let sleeping = Self(Command::new("sleep").arg("1000").stdin(Stdio::null()).spawn().unwrap());
+        let until = Instant::now() + Duration::from_secs(30);
+        while facts::process(sleeping.0.id()).unwrap().comm != HostPath::from("sleep") {
+            assert!(Instant::now() < until);
+        }
+        sleeping
+    }
+
+    fn score(&self) -> i32 {
+        facts::process(self.0.id()).unwrap().oom_score_adj
+    }
+
+    fn preferred(&self) -> Step {
+        let process = facts::target(self.0.id());
+        Step::PreferVictims(Preference { unit: None, processes: vec![process], oom_score_adj: PREFERRED })
+    }
+}
+
+impl Drop for Sleeping {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+const PREFERRED: i32 = 900;
+
+#[test]
+fn what_stands_when_it_is_killed_is_left_to_the_agent() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut actuator = Process::start(dir.path());
+    let sleeping = Sleeping::new();
+    let before = sleeping.score();
+    let root = dir.path().join("root");
+    let mount = mount_of(&Later::new(), &root);
+    let perform = asking(&mount, "stands", 1, sleeping.preferred());
+    let done = actuator.client().perform(&admitted(&policy(&root, &mount.path), &perform), perform.clone()).unwrap();
+    assert!(matches!(done, Performed::Effect(effect) if effect.done == 1));
+    actuator.signal(Signal::KILL);
+    actuator.child.wait().unwrap();
+    assert_eq!(Ledger::open(&dir.path().join("state")).unwrap().standing(), [perform.intent.clone()]);
+
+    let mut actuator = Process::start(dir.path());
+    assert_eq!(sleeping.score(), PREFERRED, "the agent's episode goes on, and it stands for that");
+    let undone = actuator.client().undo(&perform.intent).unwrap();
+    assert!(matches!(&undone, UndoResult::Undone(effect) if effect.done == 1), "{undone:?}");
+    assert_eq!(sleeping.score(), before);
+    assert_eq!(actuator.client().undo(&perform.intent).unwrap(), undone);
+    actuator.signal(Signal::KILL);
+    actuator.child.wait().unwrap();
+    assert_eq!(Ledger::open(&dir.path().join("state")).unwrap().standing(), []);
+}
+
+#[test]
+fn what_stands_when_it_is_told_to_stop_is_taken_back_the_newest_first() {
+    let sleeping = Sleeping::new();
+    let before = sleeping.score();
+    let mut stand = Stand::new();
+    for (number, score) in (1..).zip([PREFERRED - 1, PREFERRED]) {
+        let step = match sleeping.preferred() {
+            Step::PreferVictims(preference) => Step::PreferVictims(Preference { oom_score_adj: score, ..preference }),
+            other => other,
+        };
+        let perform = stand.asking("stands", number, step);
+        drop(stand.client.perform(&admitted(&stand.policy, &perform), perform).unwrap());
+        assert_eq!(sleeping.score(), score);
+    }
+    stand.stop();
+    assert_eq!(sleeping.score(), before);
+}
+
+#[test]
+fn what_stands_when_the_agent_is_silent_for_ten_minutes_is_taken_back() {
+    let sleeping = Sleeping::new();
+    let before = sleeping.score();
+    let step = sleeping.preferred();
+    // The act's end was lost: only its note tells what was before.
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap().trim().to_owned();
+    let raised = serde_json::json!({"process": step.processes()[0], "before": before});
+    let note = serde_json::json!({"boot": boot, "set": PREFERRED, "processes": [raised]});
+    let began = Instant::now();
+    let stand = Stand::with_open(tempfile::tempdir().unwrap(), Later::new(), &step, &[note]);
+    fs::write(format!("/proc/{}/oom_score_adj", sleeping.0.id()), PREFERRED.to_string()).unwrap();
+    let minutes = |n: u64| Duration::from_secs(n * 60);
+    stand.server.take_back_if_forsaken(began + minutes(10) - Duration::from_secs(1));
+    assert_eq!(sleeping.score(), PREFERRED, "the agent may still come");
+    std::thread::sleep(Duration::from_secs(2));
+    let heard = Instant::now();
+    stand.client.hello().unwrap();
+    stand.server.take_back_if_forsaken(heard + minutes(10) - Duration::from_secs(1));
+    assert_eq!(sleeping.score(), PREFERRED, "it has asked a moment ago");
+    stand.server.take_back_if_forsaken(Instant::now() + minutes(10));
+    assert_eq!(sleeping.score(), before);
+    let intent = stand.asking("one", 1, step).intent;
+    assert!(matches!(stand.client.outcome(&intent).unwrap(), IntentOutcome::Undone(effect) if effect.done == 1));
 }

@@ -150,9 +150,7 @@ fn a_process_that_has_moved_is_left_alone() {
     let now = facts::target(show("moved.service", "MainPID").parse().unwrap());
     let examined = ProcessTarget { unit: None, ..now.clone() };
     let before = || Later { once: Some(Mutex::new(vec![examined.clone()])), ..Later::new() };
-    let stand = Stand::on(tempfile::tempdir_in("/dev/shm").unwrap(), before(), |s| {
-        s.policies.get_mut(&acting::DISK).unwrap().limits.processes = vec!["sleep".into()];
-    });
+    let stand = Stand::on(tempfile::tempdir_in("/dev/shm").unwrap(), before(), |_| {});
     let perform = stand.asking("one", 1, Step::KillProcess { process: examined.clone(), grace_s: 1 });
     match stand.client.perform(&admitted_by(&before(), &stand.policy, &perform), perform).unwrap() {
         Performed::Effect(effect) => {

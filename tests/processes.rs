@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use acting::{DISK, Later, Stand, admitted, facts};
+use acting::{Later, Stand, admitted, facts};
 use byteport::act::client::{Performed, UndoResult};
 use byteport::model::{Effect, EffectState, Preference, ProcessTarget, SkipReason, Step};
 
@@ -41,13 +41,8 @@ impl Drop for Running {
     }
 }
 
-/// An actuator whose owner consents to processes of these names that belong to no unit.
 fn stand() -> Stand {
-    Stand::on(tempfile::tempdir().unwrap(), Later::new(), |s| {
-        let limits = &mut s.policies.get_mut(&DISK).unwrap().limits;
-        limits.processes = vec!["bash".into(), "sleep".into(), "python3".into()];
-        limits.max_kills_per_hour = 100;
-    })
+    Stand::on(tempfile::tempdir().unwrap(), Later::new(), |_| {})
 }
 
 fn asked(stand: &Stand, number: u32, step: Step) -> Effect {
@@ -99,9 +94,7 @@ fn a_number_that_somebody_else_has_by_now_is_not_hit() {
         Step::PreferVictims(Preference { unit: None, processes: vec![examined.clone()], oom_score_adj: 700 }),
     ];
     for (number, step) in (1..).zip(steps) {
-        let stand = Stand::on(tempfile::tempdir().unwrap(), host(), |s| {
-            s.policies.get_mut(&DISK).unwrap().limits.processes = vec!["bash".into(), "sleep".into()];
-        });
+        let stand = Stand::on(tempfile::tempdir().unwrap(), host(), |_| {});
         let perform = stand.asking("one", number, step);
         match stand.client.perform(&acting::admitted_by(&host(), &stand.policy, &perform), perform).unwrap() {
             Performed::Effect(effect) => {
@@ -123,9 +116,7 @@ fn one_that_has_ended_is_gone() {
     brief.0.kill().unwrap();
     brief.0.wait().unwrap();
     let host = || Later { once: Some(std::sync::Mutex::new(vec![target.clone()])), ..Later::new() };
-    let stand = Stand::on(tempfile::tempdir().unwrap(), host(), |s| {
-        s.policies.get_mut(&DISK).unwrap().limits.processes = vec!["bash".into(), "sleep".into()];
-    });
+    let stand = Stand::on(tempfile::tempdir().unwrap(), host(), |_| {});
     let perform = stand.asking("one", 1, killing(target.clone()));
     match stand.client.perform(&acting::admitted_by(&host(), &stand.policy, &perform), perform).unwrap() {
         Performed::Effect(effect) => assert_eq!((effect.done, effect.skipped.get(&SkipReason::Gone)), (0, Some(&1)), "{effect:?}"),

@@ -24,6 +24,12 @@ use crate::wire::actuator::{Ask, Hello, IntentOutcome, Perform, Request, Respons
 /// No step takes longer, whatever is asked.
 const LONGEST: Duration = Duration::from_secs(3600);
 const UNDO: Duration = Duration::from_secs(280);
+/// For everything that stands, when nobody has asked for it: shorter than the watchdog and the time to stop leave.
+const TAKING_BACK: Duration = Duration::from_secs(20);
+/// The agent says hello every 30 s, so one that is silent for this long is gone, and nobody watches over what it has had limited.
+const SILENCE: Duration = Duration::from_secs(600);
+/// Between two attempts to take back what could not be.
+const AGAIN: Duration = Duration::from_secs(60);
 const TRIAL: Duration = Duration::from_secs(2);
 
 /// What the host's owner allows, as `actuator.toml` has it.
@@ -62,6 +68,8 @@ pub(super) struct Desk {
     ledger: Mutex<Ledger>,
     /// The intent that is being carried out: one at a time.
     busy: Mutex<Option<IntentId>>,
+    /// When the agent counts as gone, unless it asks for something before. After a start it is given the same time as ever.
+    forsaken_at: Mutex<Instant>,
     pub counts: Counts,
 }
 
@@ -93,6 +101,7 @@ impl Desk {
             parking: Arc::default(),
             ledger: Mutex::new(ledger),
             busy: Mutex::new(None),
+            forsaken_at: Mutex::new(Instant::now() + SILENCE),
             counts: Counts::default(),
         })
     }
@@ -106,12 +115,13 @@ impl Desk {
             count(&self.counts.malformed);
             return Response::Malformed { why: format!("protocol version {}, this actuator speaks {VERSION}", request.version) };
         }
+        self.forsaken_at(Instant::now() + SILENCE);
         match request.ask {
             Ask::Hello => Response::Hello(self.hello()),
             Ask::Outcome { intent } => Response::Outcome(self.ledger().outcome(&intent)),
             Ask::Look { query } => Response::Answer(self.look(&query)),
             Ask::Perform(perform) => self.perform(&perform, asker),
-            Ask::Undo { intent } => self.undo(&intent, asker),
+            Ask::Undo { intent } => self.undo(&intent, UNDO, asker),
         }
     }
 
@@ -172,7 +182,7 @@ impl Desk {
         }
         match self.check_and_begin(asked) {
             Ok((step, bytes_left)) => {
-                let effect = super::perform(&step, &self.scene(&asked.intent, asked.deadline_s, bytes_left, asker));
+                let effect = super::perform(&step, &self.scene(&asked.intent, Duration::from_secs(asked.deadline_s), bytes_left, asker));
                 self.ended(asked, effect)
             }
             Err(refusal) => {
@@ -275,10 +285,38 @@ impl Desk {
         Response::Effect(effect)
     }
 
-    /// A person asked for it, so pauses and cooldowns do not hold it; a dry run and an untrusted ledger do.
-    fn undo(&self, intent: &IntentId, asker: &Asker<'_>) -> Response {
+    /// Takes back everything that stands, the newest first, without being asked for it.
+    pub fn take_back(&self, why: &str) {
+        let until = Instant::now() + TAKING_BACK;
+        let standing = self.ledger().standing();
+        for intent in standing.iter().rev() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                tracing::error!(%intent, "still stands: there was no time left to take it back");
+                continue;
+            }
+            tracing::warn!(%intent, "is taken back: {why}");
+            self.undo(intent, left, &Asker { gone: &|| false });
+        }
+    }
+
+    /// The same when the agent has been silent for so long that it must be gone. Called every few seconds.
+    pub fn take_back_if_forsaken(&self, now: Instant) {
+        if now < *self.forsaken_at.lock().unwrap_or_else(PoisonError::into_inner) {
+            return;
+        }
+        self.forsaken_at(now + AGAIN);
+        self.take_back("nothing was heard of the agent for ten minutes");
+    }
+
+    fn forsaken_at(&self, at: Instant) {
+        *self.forsaken_at.lock().unwrap_or_else(PoisonError::into_inner) = at;
+    }
+
+    /// A person or the end of an episode asked for it, so pauses and cooldowns do not hold it; a dry run and an untrusted ledger do.
+    fn undo(&self, intent: &IntentId, limit: Duration, asker: &Asker<'_>) -> Response {
         let Some(_busy) = self.begin_work(intent) else { return self.busy_with(intent) };
-        match self.undo_checked(intent, asker) {
+        match self.undo_checked(intent, limit, asker) {
             Ok(response) => response,
             Err(refusal) => {
                 count(&self.counts.refused);
@@ -288,7 +326,7 @@ impl Desk {
         }
     }
 
-    fn undo_checked(&self, intent: &IntentId, asker: &Asker<'_>) -> Result<Response, Refusal> {
+    fn undo_checked(&self, intent: &IntentId, limit: Duration, asker: &Asker<'_>) -> Result<Response, Refusal> {
         if self.settings.dry_run {
             return Err(Refusal::new(Why::ReportOnly, "BYTEPORT_DRY_RUN=true is set for the actuator"));
         }
@@ -303,7 +341,7 @@ impl Desk {
             _ => return Err(Refusal::new(Why::NotAvailable, format!("nothing was done under intent {intent}"))),
         };
         let notes = self.ledger().notes(intent);
-        let scene = self.scene(intent, UNDO.as_secs(), Bytes(u64::MAX), asker);
+        let scene = self.scene(intent, limit, Bytes(u64::MAX), asker);
         let effect = super::undo(act.kind, &notes, &scene)?;
         let mut ledger = self.ledger();
         if ledger.outcome(intent) == IntentOutcome::Open {
@@ -320,14 +358,14 @@ impl Desk {
         Ok(Response::Effect(effect))
     }
 
-    fn scene<'a>(&'a self, intent: &'a IntentId, deadline_s: u64, bytes_left: Bytes, asker: &'a Asker<'a>) -> Scene<'a> {
+    fn scene<'a>(&'a self, intent: &'a IntentId, limit: Duration, bytes_left: Bytes, asker: &'a Asker<'a>) -> Scene<'a> {
         Scene {
             root: &self.root,
             root_path: &self.settings.root,
             docker_socket: &self.settings.docker_socket,
             host: self.host.as_ref(),
             started: &self.started,
-            deadline: Instant::now() + Duration::from_secs(deadline_s).min(LONGEST),
+            deadline: Instant::now() + limit.min(LONGEST),
             bytes_left: bytes_left.0,
             asker_gone: asker.gone,
             ledger: super::scene::Notes { ledger: &self.ledger, intent },

@@ -71,7 +71,7 @@ impl Server {
     }
 
     /// Serves until `stop` becomes readable; `tick` is called about every `every`, for a watchdog. A step in hand is brought to its
-    /// next safe point, and its effect written down, before this returns.
+    /// next safe point, and its effect written down, and what lasts until it is taken back is taken back, before this returns.
     ///
     /// # Errors
     /// When threads cannot be made or the socket fails.
@@ -87,6 +87,7 @@ impl Server {
         }
         while !readable(&[stop], every)?[0] {
             tick();
+            self.take_back_if_forsaken(Instant::now());
         }
         self.stopping.store(true, Ordering::SeqCst);
         drop(told);
@@ -95,7 +96,15 @@ impl Server {
             tick();
             std::thread::sleep(Duration::from_millis(20));
         }
+        tick();
+        // Nobody would be there to do it when its time has come.
+        self.desk.take_back("the actuator was told to stop");
         Ok(())
+    }
+
+    /// Takes back what stands if, at `now`, nothing has been heard of the agent for ten minutes.
+    pub fn take_back_if_forsaken(&self, now: Instant) {
+        self.desk.take_back_if_forsaken(now);
     }
 }
 

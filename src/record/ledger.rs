@@ -12,7 +12,7 @@ use super::RecordError;
 use super::book::{Fold, Row};
 use super::chain::{Chain, OpenReport};
 use crate::guard::PastAct;
-use crate::model::{Effect, IntentId, Now, Observed, Refusal};
+use crate::model::{Effect, EffectState, IntentId, Now, Observed, Refusal};
 use crate::wire::actuator::IntentOutcome;
 
 /// Rows older than everything that still matters are cut off beyond this size.
@@ -42,6 +42,14 @@ struct Act {
     notes: Vec<serde_json::Value>,
     effect: Option<Effect>,
     undone: Option<Effect>,
+}
+
+impl Act {
+    /// It lasts until it is taken back, and was not. Of one whose end is not known that is assumed.
+    fn stands(&self) -> bool {
+        let done = self.effect.as_ref().is_none_or(|effect| effect.state != EffectState::Failed && effect.done > 0);
+        self.past.kind.is_standing() && self.undone.is_none() && done
+    }
 }
 
 /// One row of the ledger.
@@ -222,6 +230,13 @@ impl Ledger {
         self.acts.begun.values().map(real).collect()
     }
 
+    /// Acts that last until they are taken back, and were not: in the order in which they were begun.
+    pub fn standing(&self) -> Vec<IntentId> {
+        let mut standing: Vec<&Act> = self.acts.begun.values().filter(|act| act.stands()).collect();
+        standing.sort_by_key(|act| act.seq);
+        standing.into_iter().map(|act| act.past.intent.clone()).collect()
+    }
+
     /// What was noted for an intent, in order.
     pub fn notes(&self, intent: &IntentId) -> Vec<serde_json::Value> {
         self.acts.begun.get(intent).map_or_else(Vec::new, |act| act.notes.clone())
@@ -251,7 +266,7 @@ impl Ledger {
         if self.chain.used_bytes() < MAX_BYTES {
             return Ok(());
         }
-        let needed = |act: &Act| act.effect.is_none() || now.proven_since(&act.past.at).0 < KEEP_S;
+        let needed = |act: &Act| act.effect.is_none() || act.stands() || now.proven_since(&act.past.at).0 < KEEP_S;
         let first = self.acts.begun.values().filter(|a| needed(a)).map(|a| a.seq).min().unwrap_or(self.chain.rows());
         self.chain.cut(first, now, |_| Ok(()))?;
         self.acts.begun.retain(|_, act| act.seq >= first);

@@ -4,24 +4,31 @@ mod acting;
 mod support;
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
 
 use acting::{Later, Stand, admitted, admitted_by, facts};
 use byteport::act::client::{Performed, UndoResult};
-use byteport::model::{Bytes, Effect, EffectState, LimitTo, ProcessTarget, RefusalReason, SkipReason, Step, UnitLimit, UnitTarget};
+use byteport::model::{
+    Bytes, Effect, EffectState, LimitTo, Preference, ProcessTarget, RefusalReason, SkipReason, Step, UnitLimit, UnitTarget,
+};
 use support::output;
 
 const INSIDE: &str = "BYTEPORT_TEST_INSIDE";
+const SANDBOXED: &str = "BYTEPORT_TEST_SANDBOXED";
+const ACTUATOR: &str = "byteport-actuator.service";
 
 #[test]
 fn units_are_limited_restarted_and_given_back_what_they_had() {
     let Some(machine) = support::nspawn::Machine::ready() else { return };
     let script = format!("{INSIDE}=yes exec {}/limits --exact inside_the_container --nocapture", support::nspawn::SHARE);
-    let told = machine.boot(&support::nspawn::Boot::of(script).with(std::env::current_exe().unwrap(), "limits"));
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd").join(ACTUATOR);
+    let boot = support::nspawn::Boot::of(script).with(std::env::current_exe().unwrap(), "limits").with(unit, ACTUATOR);
+    let told = machine.boot(&boot);
     eprintln!("{}{}", told.stdout, told.stderr);
     told.succeeded();
-    assert!(told.stdout.contains("1 passed"));
+    assert_eq!(told.stdout.matches("1 passed").count(), 2);
 }
 
 #[test]
@@ -39,6 +46,51 @@ fn inside_the_container() {
     a_unit_that_is_gone_needs_nothing();
     what_the_actuators_end_left_behind();
     restarts();
+    with_the_rights_of_the_actuators_unit();
+}
+
+/// The unit file as it is delivered, with this test in the actuator's place.
+fn with_the_rights_of_the_actuators_unit() {
+    service("theirs.service", "User=nobody");
+    fs::copy(Path::new(support::nspawn::SHARE).join(ACTUATOR), Path::new("/run/systemd/system").join(ACTUATOR)).unwrap();
+    let dropin = Path::new("/run/systemd/system").join(format!("{ACTUATOR}.d"));
+    fs::create_dir_all(&dropin).unwrap();
+    let share = support::nspawn::SHARE;
+    let instead = format!(
+        "[Service]\nType=oneshot\nRestart=no\nWatchdogSec=0\nEnvironment={SANDBOXED}=yes\nExecStart=\n\
+         ExecStart={share}/limits --exact inside_the_sandbox --nocapture\n\
+         StandardOutput=append:{share}/out/stdout\nStandardError=append:{share}/out/stderr\n"
+    );
+    fs::write(dropin.join("test.conf"), instead).unwrap();
+    systemctl(&["daemon-reload"]);
+    systemctl(&["start", ACTUATOR]);
+}
+
+#[test]
+fn inside_the_sandbox() {
+    if std::env::var(SANDBOXED).is_err() {
+        return;
+    }
+    let pid = show("theirs.service", "MainPID").parse().unwrap();
+    let process = facts::target(pid);
+    assert_eq!((process.unit.as_deref(), facts::process(pid).unwrap().uid), (Some("theirs.service"), 65534));
+    let preference = Preference { unit: process.unit.clone(), processes: vec![process.clone()], oom_score_adj: 900 };
+    let steps = [
+        to(&target("theirs.service"), LimitTo::CpuWeight(20)),
+        Step::CalmProcess(process.clone()),
+        Step::PreferVictims(preference),
+        Step::KillProcess { process: process.clone(), grace_s: 10 },
+    ];
+    let before = facts::process(pid).unwrap();
+    let stand = Stand::new();
+    for (number, step) in (1..).zip(&steps[..3]) {
+        let effect = asked(&stand, number, step.clone());
+        assert_eq!((effect.state, effect.done), (EffectState::Done, 1), "{effect:?}");
+        assert_eq!(undone(&stand, number, step.clone()).done, 1);
+    }
+    assert_eq!(facts::process(pid).unwrap(), before);
+    let effect = asked(&stand, 4, steps[3].clone());
+    assert!(effect.done == 1 && effect.notes[0].contains("SIGTERM ended"), "{effect:?}");
 }
 
 fn service(name: &str, lines: &str) -> UnitTarget {

@@ -186,7 +186,8 @@ fn give(process: BorrowedFd<'_>, thread: &Thread, to: Manner) -> io::Result<()> 
         return Err(io::Error::from_raw_os_error(libc::ESRCH));
     }
     setpriority_process(Some(tid), to.nice)?;
-    sys::set_scheduling_class(tid, to.class)
+    // Both or neither: what is half changed would not be known again as ours.
+    sys::set_scheduling_class(tid, to.class).inspect_err(|_| drop(setpriority_process(Some(tid), thread.before.nice)))
 }
 
 /// All threads there are now, as they are now; at most one more than may be.

@@ -11,6 +11,7 @@ mod compress;
 mod desk;
 mod docker;
 mod files;
+mod heap;
 mod holder;
 mod images;
 mod journal;
@@ -45,11 +46,7 @@ pub fn perform(step: &Admitted<Step>, scene: &Scene<'_>) -> Effect {
         Step::PreferVictims(preference) => preference::prefer(preference, scene),
         Step::CalmProcess(process) => calm::calm(process, scene),
         Step::KillProcess { process, grace_s } => processes::kill(process, *grace_s, scene),
-        Step::SnapshotHeap(_) => {
-            let mut tally = Tally::new(scene.now());
-            tally.stop("not built yet");
-            tally.finish(scene.now())
-        }
+        Step::SnapshotHeap(snapshot) => heap::snapshot(snapshot, scene),
     }
 }
 

@@ -87,7 +87,7 @@ impl Held {
     }
 
     /// Whether it came to its end within `patience`.
-    fn ends_within(&self, patience: Duration) -> bool {
+    pub(super) fn ends_within(&self, patience: Duration) -> bool {
         let mut fds = [PollFd::from_borrowed_fd(self.pidfd.as_fd(), PollFlags::IN)];
         let timeout = Timespec::try_from(patience).ok();
         matches!(poll(&mut fds, timeout.as_ref()), Ok(1..))

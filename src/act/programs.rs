@@ -24,6 +24,7 @@ pub(super) enum Program {
     Lvextend,
     Resize2fs,
     XfsGrowfs,
+    Jcmd,
 }
 
 impl Program {
@@ -33,6 +34,7 @@ impl Program {
             Self::Lvextend => "lvextend",
             Self::Resize2fs => "resize2fs",
             Self::XfsGrowfs => "xfs_growfs",
+            Self::Jcmd => "jcmd",
         }
     }
 
@@ -44,11 +46,24 @@ impl Program {
     }
 }
 
+/// Whom a program runs as; without one it is root.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct User {
+    pub uid: u32,
+    pub gid: u32,
+}
+
 /// Runs to the end and gives what it wrote to standard output.
 ///
 /// # Errors
 /// When it is not installed, cannot be started, fails, or takes longer than `limit`; with what it wrote to standard error.
-pub(super) async fn run(root: &Path, program: Program, arguments: &[String], limit: Duration) -> Result<Vec<u8>, String> {
+pub(super) async fn run(
+    root: &Path,
+    program: Program,
+    arguments: &[String],
+    user: Option<User>,
+    limit: Duration,
+) -> Result<Vec<u8>, String> {
     let path = program.path(root)?;
     let bus = system_bus(root).await?;
     let manager = ManagerProxy::new(&bus).await.map_err(|e| e.to_string())?;
@@ -57,7 +72,7 @@ pub(super) async fn run(root: &Path, program: Program, arguments: &[String], lim
     let (err, err_there) = pipe()?;
     let argv: Vec<String> = std::iter::once(path.clone()).chain(arguments.iter().cloned()).collect();
     let micros = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
-    let properties = [
+    let mut properties = vec![
         ("Description", Variant::from(format!("{} for byteport-actuator", program.name()))),
         // A oneshot's job ends when the program does, with the job's result telling whether it failed.
         ("Type", Variant::from("oneshot")),
@@ -72,6 +87,10 @@ pub(super) async fn run(root: &Path, program: Program, arguments: &[String], lim
         ("StandardOutputFileDescriptor", Variant::Fd(Fd::from(out_there))),
         ("StandardErrorFileDescriptor", Variant::Fd(Fd::from(err_there))),
     ];
+    if let Some(user) = user {
+        properties.push(("User", Variant::from(user.uid.to_string())));
+        properties.push(("Group", Variant::from(user.gid.to_string())));
+    }
     let ended = finish_job(&manager, program.name(), async {
         let job = manager.start_transient_unit(&unit, "fail", &properties, &[]).await;
         // Our own ends of the pipes close with them, or reading would never come to an end.

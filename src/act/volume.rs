@@ -52,7 +52,7 @@ fn mounted(host: &dyn ReadHost, at: &HostPath) -> Result<Mount, String> {
 async fn volume_of(root: &Path, mount: &Mount) -> Result<VolumeInfo, String> {
     let columns = "vg_name,lv_name,lv_size,vg_free,vg_extent_size,lv_kernel_major,lv_kernel_minor";
     let arguments = ["--reportformat", "json", "--units", "b", "--nosuffix", "-o", columns].map(str::to_owned);
-    let said = run(root, Program::Lvs, &arguments, LOOK).await?;
+    let said = run(root, Program::Lvs, &arguments, None, LOOK).await?;
     let (major, minor) = (rustix::fs::major(mount.device), rustix::fs::minor(mount.device));
     find(&said, major, minor)?.ok_or_else(|| format!("{} is not on a logical volume", mount.path))
 }
@@ -110,9 +110,9 @@ async fn carry_out(grow: &GrowVolume, scene: &Scene<'_>, tally: &mut Tally) -> R
         return Err(format!("{} are free in {}, {} are needed", found.vg_free, found.vg, Bytes(more)));
     }
     let size = ["--size".to_owned(), format!("{}B", grow.to.0), format!("{}/{}", grow.vg, grow.lv)];
-    run(scene.root_path, Program::Lvextend, &size, scene.left()).await?;
+    run(scene.root_path, Program::Lvextend, &size, None, scene.left()).await?;
     tally.done = 1;
-    run(scene.root_path, enlarge, &[argument], scene.left()).await.map(drop)
+    run(scene.root_path, enlarge, &[argument], None, scene.left()).await.map(drop)
 }
 
 #[cfg(test)]

@@ -187,7 +187,9 @@ fn give(process: BorrowedFd<'_>, thread: &Thread, to: Manner) -> io::Result<()> 
     }
     setpriority_process(Some(tid), to.nice)?;
     // Both or neither: what is half changed would not be known again as ours.
-    sys::set_scheduling_class(tid, to.class).inspect_err(|_| drop(setpriority_process(Some(tid), thread.before.nice)))
+    sys::set_scheduling_class(tid, to.class).inspect_err(|_| {
+        let _ = setpriority_process(Some(tid), thread.before.nice);
+    })
 }
 
 /// All threads there are now, as they are now; at most one more than may be.

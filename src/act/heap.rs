@@ -13,8 +13,8 @@ use rustix::process::Signal;
 use super::beneath::{self, Room};
 use super::processes::{Held, Left, failed, folder, named};
 use super::programs::{Program, User, run};
-use super::waiting::wait_for;
 use super::{Scene, Tally};
+use crate::host::bus::wait_for;
 use crate::model::{Bytes, Effect, HeapSnapshot, SkipReason, SnapshotBy};
 
 const LOOK_EVERY: Duration = Duration::from_millis(200);

@@ -17,6 +17,7 @@ use crate::host::opted_in;
 use crate::model::{Bytes, Effect, Holder, HolderAction, HolderUnit, HostPath, Observed, SkipReason};
 
 const LOOK: Duration = Duration::from_secs(15);
+
 /// What is known of a unit before it is touched.
 struct State {
     unit: HolderUnit,

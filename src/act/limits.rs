@@ -13,9 +13,8 @@ use zbus::Variant;
 
 use super::systemd::{ManagerProxy, ServiceProxy, service_at, unit_at};
 use super::units::{Acted, same_run, tell};
-use super::waiting::wait_for;
 use super::{Scene, Tally};
-use crate::host::bus::system_bus;
+use crate::host::bus::{system_bus, wait_for};
 use crate::model::{BootId, Bytes, Effect, LimitTo, Refusal, RefusalReason, SkipReason, UnitLimit};
 
 /// Nothing here waits for a job: systemd answers in milliseconds or is not well.

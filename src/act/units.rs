@@ -8,9 +8,8 @@ use std::time::{Duration, Instant};
 use zbus::{Connection, OwnedObjectPath};
 
 use super::systemd::{ManagerProxy, UnitProxy, finish_job, unit_at};
-use super::waiting::wait_for;
 use super::{Scene, Tally};
-use crate::host::bus::system_bus;
+use crate::host::bus::{system_bus, wait_for};
 use crate::model::{Effect, HostPath, SkipReason, UnitTarget};
 
 /// For a unit to stop by itself when it is restarted. Its own `TimeoutStopSec` is often longer than a host without memory has.

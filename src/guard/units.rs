@@ -155,7 +155,10 @@ fn process(step: &Step, target: &ProcessTarget, facts: &ProcessFacts, limits: &L
         return refuse(Why::NoOptIn, format!("{who} belongs to no unit and is not named in processes"));
     }
     if step.kind() == StepKind::KillProcess && facts.age_s < YOUNGEST_S {
-        return refuse(Why::TooYoung, format!("{who} is {} old; what is younger than {} is left alone", Seconds(facts.age_s), Seconds(YOUNGEST_S)));
+        return refuse(
+            Why::TooYoung,
+            format!("{who} is {} old; what is younger than {} is left alone", Seconds(facts.age_s), Seconds(YOUNGEST_S)),
+        );
     }
     Ok(())
 }
@@ -172,7 +175,10 @@ pub(super) fn history(step: &Step, confidence: Confidence, past: &[PastAct], lim
             let restart = |p: &PastAct| p.kind.is_restart() && here(p);
             let hour = within(HOUR, &restart);
             if hour.len() as u64 >= limits.max_restarts_per_hour {
-                return refuse(Why::OverCap, format!("{on} was restarted {} times within an hour; max_restarts_per_hour allows no more", hour.len()));
+                return refuse(
+                    Why::OverCap,
+                    format!("{on} was restarted {} times within an hour; max_restarts_per_hour allows no more", hour.len()),
+                );
             }
             let recent = within(CRASH_LOOP.1, &restart).len();
             if recent >= CRASH_LOOP.0 {
@@ -191,7 +197,10 @@ pub(super) fn history(step: &Step, confidence: Confidence, past: &[PastAct], lim
         }
         Step::KillProcess { .. } => {
             if confidence < Confidence::TO_KILL {
-                return refuse(Why::LowConfidence, format!("confidence {confidence} is under {}, which ending a process needs", Confidence::TO_KILL));
+                return refuse(
+                    Why::LowConfidence,
+                    format!("confidence {confidence} is under {}, which ending a process needs", Confidence::TO_KILL),
+                );
             }
             let killed = within(HOUR, &|p| p.kind == StepKind::KillProcess).len() as u64;
             if killed >= limits.max_kills_per_hour {

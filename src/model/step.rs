@@ -332,7 +332,9 @@ impl Step {
     /// The unit it would act on, for consent and for counting.
     pub fn unit(&self) -> Option<&str> {
         match self {
-            Self::CompressLogs(_) | Self::DeleteFiles(_) | Self::VacuumJournal { .. } | Self::PruneImages { .. } | Self::GrowVolume(_) => None,
+            Self::CompressLogs(_) | Self::DeleteFiles(_) | Self::VacuumJournal { .. } | Self::PruneImages { .. } | Self::GrowVolume(_) => {
+                None
+            }
             Self::RestartHolder(holder) => Some(&holder.unit),
             Self::PreferVictims(preference) => preference.unit.as_deref(),
             Self::LimitUnit(limit) => Some(&limit.target.unit),
@@ -345,7 +347,9 @@ impl Step {
     /// The processes it names.
     pub fn processes(&self) -> &[ProcessTarget] {
         match self {
-            Self::CompressLogs(_) | Self::DeleteFiles(_) | Self::VacuumJournal { .. } | Self::PruneImages { .. } | Self::GrowVolume(_) => &[],
+            Self::CompressLogs(_) | Self::DeleteFiles(_) | Self::VacuumJournal { .. } | Self::PruneImages { .. } | Self::GrowVolume(_) => {
+                &[]
+            }
             Self::RestartHolder(_) | Self::LimitUnit(_) | Self::RestartUnit(_) => &[],
             Self::PreferVictims(preference) => &preference.processes,
             Self::CalmProcess(process) | Self::KillProcess { process, .. } => std::slice::from_ref(process),

@@ -8,7 +8,9 @@ pub(super) const fn would_change(reason: Why) -> &'static str {
             "set mode = \"act\" in agent.toml and in actuator.toml, enable byteport-actuator, and see that BYTEPORT_DRY_RUN is not true"
         }
         Why::PolicyForbids => "allow the runbook and the step in agent.toml and in actuator.toml; each side's own file rules",
-        Why::NoOptIn => "opt the resource in: its mount under `mounts`, its unit by [X-Byteport] Restart=safe, a program in no unit by its name under `processes`",
+        Why::NoOptIn => {
+            "opt the resource in: its mount under `mounts`, its unit by [X-Byteport] Restart=safe, a program in no unit by its name under `processes`"
+        }
         Why::NeverList => "nothing: it is on the never-list, whatever the policy says",
         Why::OutsideRoots => "add the folder to the roots of this family in agent.toml and in actuator.toml, if it may be cleaned",
         Why::TooYoung => "time: it is tried again when the files are old enough; the minimum age cannot be lowered",

@@ -6,6 +6,7 @@
 
 mod left;
 mod standing;
+mod verifying;
 
 pub use self::left::Left;
 use self::standing::Then;
@@ -13,7 +14,7 @@ use super::dialogue::{Act, Command, Event, Timing};
 use crate::guard::{self, Asked, Circumstances};
 use crate::model::{
     AfterStep, Body, Diagnosis, Effect, Escalation, IncidentId, IntentId, IntentOutcome, Now, Outcome, Phase, Plan, PlannedStep, Recorded,
-    Refusal, RefusalReason, RunbookId, Seconds, Signal, Subject, Verdict,
+    Refusal, RefusalReason, RunbookId, Signal, Subject, Verdict,
 };
 use crate::runbooks::{Depth, Entry};
 
@@ -377,11 +378,7 @@ impl Episode {
 
     /// The next rung of the ladder, or its end.
     fn next(&mut self, step: usize, now: &Now) -> Vec<Command> {
-        if self.planned(step + 1).is_some() {
-            self.ask_turn(step + 1, 0)
-        } else {
-            self.ladder_end(now)
-        }
+        if self.planned(step + 1).is_some() { self.ask_turn(step + 1, 0) } else { self.ladder_end(now) }
     }
 
     fn ladder_end(&mut self, now: &Now) -> Vec<Command> {
@@ -484,87 +481,6 @@ impl Episode {
             AfterStep::Abort { .. } => commands.extend(self.take_back(Then::Verify, now)),
         }
         commands
-    }
-
-    fn start_verify(&mut self, now: &Now) -> Vec<Command> {
-        self.state = State::Verifying { since: now.clone() };
-        vec![Command::Gather { phase: Phase::Verify, depth: Depth::Quick }]
-    }
-
-    fn verify(&mut self, since: &Now, recorded: Recorded, now: &Now) -> Vec<Command> {
-        let verdict = self.judge(self.before.as_ref(), &recorded);
-        match verdict {
-            Verdict::Resolved { why } => {
-                self.verified = Some((recorded, why));
-                self.state = State::RefillPause;
-                vec![Command::ReleaseTurn, Command::Wait(self.timing.refill_after)]
-            }
-            verdict @ (Verdict::NotResolved { .. } | Verdict::Unknown { .. }) => self.not_yet(since, verdict, now),
-        }
-    }
-
-    fn judge(&self, before: Option<&Recorded>, after: &Recorded) -> Verdict {
-        match before {
-            Some(before) => (self.entry.verify)(before, after, &self.params)
-                .unwrap_or_else(|e| Verdict::Unknown { why: format!("evidence could not be read back: {e}") }),
-            None => Verdict::Unknown { why: "there is no evidence from before".into() },
-        }
-    }
-
-    fn not_yet(&mut self, since: &Now, verdict: Verdict, now: &Now) -> Vec<Command> {
-        if now.at_most_since(since) < Seconds(self.timing.verify_within.as_secs_f64()) {
-            self.state = State::VerifyPause { since: since.clone() };
-            return vec![Command::Wait(self.timing.verify_every)];
-        }
-        self.failed(verdict, now)
-    }
-
-    fn refill(&mut self, recorded: &Recorded, now: &Now) -> Vec<Command> {
-        let (verified, first) = match &self.verified {
-            Some((verified, why)) => (Some(verified), why.clone()),
-            None => (None, String::new()),
-        };
-        let why = match self.judge(verified, recorded) {
-            Verdict::Resolved { .. } => format!("{first}; still so {} later", Seconds(self.timing.refill_after.as_secs_f64())),
-            verdict => return self.failed(verdict, now),
-        };
-        let mut commands = vec![record(Body::Verdict { verdict: Verdict::Resolved { why: why.clone() } })];
-        let (outcome, summary) = match (self.acted, self.uncertain) {
-            (0, _) => (Outcome::Cleared, why),
-            (_, false) => (Outcome::Healed, why),
-            (_, true) => (Outcome::Healed, format!("{why}; one step's own account is missing, see the notes")),
-        };
-        commands.extend(self.close(outcome, &summary));
-        commands
-    }
-
-    fn failed(&mut self, verdict: Verdict, now: &Now) -> Vec<Command> {
-        let why = match &verdict {
-            Verdict::Resolved { why } | Verdict::NotResolved { why } | Verdict::Unknown { why } => why.clone(),
-        };
-        let mut commands = vec![record(Body::Verdict { verdict: verdict.clone() })];
-        // Another round only where the first one is fully accounted for: after a lost step a person looks first.
-        if matches!(verdict, Verdict::NotResolved { .. })
-            && self.round < ROUNDS
-            && !self.uncertain
-            && self.decision.as_ref().is_some_and(|(_, p)| !p.steps.is_empty())
-        {
-            commands.push(Command::ReleaseTurn);
-            commands.extend(self.another_round("not resolved: one more round, with new evidence"));
-        } else if self.is_held() {
-            commands.extend(self.escalation(&why));
-            commands.extend(self.hold(now));
-        } else {
-            commands.extend(self.escalate_and_close(&why));
-        }
-        commands
-    }
-
-    fn another_round(&mut self, why: &str) -> Vec<Command> {
-        self.round += 1;
-        self.refusals.clear();
-        self.state = State::Gathering;
-        vec![note(why), self.gather_round()]
     }
 
     /// The plan's own words where it has them, else just the reason.

@@ -80,7 +80,8 @@ impl Episode {
         self.state = State::HoldPause { since: now.clone() };
         self.relieved = self.signals.is_empty();
         let most = Seconds(self.timing.hold_at_most.as_secs_f64());
-        let text = format!("what was limited stays limited until the cause is gone, at most {most}; to lift it now: byteportctl undo {}", self.id);
+        let text =
+            format!("what was limited stays limited until the cause is gone, at most {most}; to lift it now: byteportctl undo {}", self.id);
         vec![note(&text), Command::ReleaseTurn, Command::Wait(self.timing.hold_every)]
     }
 

@@ -196,7 +196,7 @@ fn crowded(group: &CgroupUse, params: &Params) -> Option<(Wants, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{BootId, Bytes, CpuStat, CpuTimes, LoadAverage, Now, Pressure, Readings};
+    use crate::model::{BootId, CpuStat, CpuTimes, LoadAverage, Now, Pressure, Readings};
 
     fn letter(wants: Wants) -> (char, f64) {
         match wants {
@@ -224,6 +224,7 @@ mod tests {
             disks: Observed::unavailable("not asked"),
             io_pressure: Observed::unavailable("not asked"),
             node_disk_pressure: Observed::unavailable("not asked"),
+            stall: None,
             readings,
         }
     }
@@ -269,16 +270,8 @@ mod tests {
     #[test]
     fn a_process_is_flat_out_for_as_long_as_it_is_known_to_be() {
         let told = |cpu_percent: Option<f64>, so_far: Option<f64>| {
-            let process = ProcessUse {
-                pid: 7,
-                start_ticks: 9,
-                comm: "spin".into(),
-                state: 'R',
-                cpu_ticks: 1,
-                cpu_percent,
-                rss_bytes: 1,
-                threads: 1,
-            };
+            let process =
+                ProcessUse { pid: 7, start_ticks: 9, comm: "spin".into(), state: 'R', cpu_ticks: 1, cpu_percent, rss_bytes: 1, threads: 1 };
             flat_out(&process, |_| so_far.map(Seconds), &Params::default()).map(|c| letter(c.wants))
         };
         assert_eq!(told(Some(90.0), None), Some(('W', 120.0)), "from now on");
@@ -294,8 +287,8 @@ mod tests {
             over: Seconds(60.0),
             growth: None,
             lately: None,
-            memory: Bytes(0),
-            memory_peak: Bytes(0),
+            memory: None,
+            memory_peak: None,
             memory_usual: None,
             cpu_usual: None,
             cpu: None,
@@ -303,10 +296,16 @@ mod tests {
             throttled,
         };
         let held = |share| throttled(&past(Some(Percent(share))), &p).map(|(wants, _)| letter(wants));
-        assert_eq!((held(25.0), held(24.9), held(12.5), held(12.4)), (Some(('W', 120.0)), Some(('=', 0.0)), Some(('=', 0.0)), Some(('-', 0.0))));
+        assert_eq!(
+            (held(25.0), held(24.9), held(12.5), held(12.4)),
+            (Some(('W', 120.0)), Some(('=', 0.0)), Some(('=', 0.0)), Some(('-', 0.0)))
+        );
         assert_eq!(throttled(&past(None), &p), None, "no quota");
         let full = |pids, pids_max| crowded(&CgroupUse { pids, pids_max, ..CgroupUse::default() }, &p).map(|(wants, _)| letter(wants));
-        assert_eq!((full(Some(91), Some(100)), full(Some(90), Some(100)), full(Some(79), Some(100))), (Some(('W', 30.0)), Some(('=', 0.0)), Some(('-', 0.0))));
+        assert_eq!(
+            (full(Some(91), Some(100)), full(Some(90), Some(100)), full(Some(79), Some(100))),
+            (Some(('W', 30.0)), Some(('=', 0.0)), Some(('-', 0.0)))
+        );
         assert_eq!((full(Some(9), None), full(None, Some(9)), full(Some(0), Some(0))), (None, None, None));
     }
 
@@ -315,9 +314,11 @@ mod tests {
         let mut crowd = sample(1, 1.0, Some(0.0));
         let group = |path: &str| CgroupUse { path: path.into(), pids: Some(99), pids_max: Some(100), ..CgroupUse::default() };
         let top = vec![group("/system.slice/hook.service"), group("/hand-made")];
-        crowd.readings.cgroups = Observed::fresh(crate::model::Cgroups { version: crate::model::CgroupVersion::V2, count: 2, top, cut: 0, unreadable: 0 });
+        crowd.readings.cgroups =
+            Observed::fresh(crate::model::Cgroups { version: crate::model::CgroupVersion::V2, count: 2, top, cut: 0, unreadable: 0 });
         let told = conditions(&crowd, &History::default(), &Params::default());
-        let about: Vec<&Subject> = told.iter().filter(|c| c.kind == FORKS && matches!(c.wants, Wants::Raise { .. })).map(|c| &c.subject).collect();
+        let about: Vec<&Subject> =
+            told.iter().filter(|c| c.kind == FORKS && matches!(c.wants, Wants::Raise { .. })).map(|c| &c.subject).collect();
         assert_eq!(about, [&Subject::Unit { name: "hook.service".into() }]);
         let declared: std::collections::BTreeSet<&str> = SIGNALS.iter().map(|s| s.name).collect();
         assert!(told.iter().all(|c| declared.contains(&*c.kind.0)));

@@ -131,7 +131,9 @@ fn filesystem(host: &dyn ReadHost, mounts: &Observed<Vec<Mount>>, subject: &Subj
                 .unwrap_or_else(|| nothing(format!("no filesystem on disk {name} could be read")))
         }
         // Units and processes are nothing that this runbook's signals are about.
-        Subject::Host | Subject::Unit { .. } | Subject::Process { .. } => fullest(host, all.iter().filter(local)).unwrap_or_else(|| nothing("no local filesystem could be read".into())),
+        Subject::Host | Subject::Unit { .. } | Subject::Process { .. } => {
+            fullest(host, all.iter().filter(local)).unwrap_or_else(|| nothing("no local filesystem could be read".into()))
+        }
     }
 }
 

@@ -62,7 +62,9 @@ fn hands_off(evidence: &Evidence, diagnosis: &Diagnosis) -> Option<&'static str>
     }
     match evidence.subject {
         Subject::Filesystem { .. } => None,
-        Subject::Disk { .. } | Subject::Host | Subject::Unit { .. } | Subject::Process { .. } => Some("only a filesystem that has opted in is cleaned; its own signals do that"),
+        Subject::Disk { .. } | Subject::Host | Subject::Unit { .. } | Subject::Process { .. } => {
+            Some("only a filesystem that has opted in is cleaned; its own signals do that")
+        }
     }
 }
 

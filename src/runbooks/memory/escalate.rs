@@ -5,7 +5,7 @@ use super::class::{CLASSES, Class};
 use super::classify::{is_well, released};
 use super::evidence::{Evidence, Group, share_of};
 use super::suspects::{Suspect, Who, misconfigured, release};
-use crate::model::{Bytes, Confidence, Diagnosis, FollowUp, HeapSetting, Percent, Plan, Runtime, Severity, shell_word};
+use crate::model::{Bytes, Confidence, Deploy, DeploySource, Diagnosis, FollowUp, HeapSetting, Percent, Plan, Runtime, Severity, shell_word};
 
 /// `None`: nobody needs to be woken.
 pub(super) fn reason(evidence: &Evidence, diagnosis: &Diagnosis, plan: &Plan, params: &Params) -> Option<String> {
@@ -46,7 +46,7 @@ pub(super) fn follow_ups(evidence: &Evidence, suspect: Option<Suspect<'_>>, para
     }
     if let Some(who) = suspect.map(|s| s.who) {
         if let Some(deploy) = release(who, evidence, params) {
-            say(format!("{} was released within the hour: roll it back", released(deploy)), rollback(&deploy.name));
+            say(format!("{} was released within the hour: roll it back", released(deploy)), rollback(deploy, who.unit()));
         }
         match who {
             Who::Group(group) => unit(group, suspect.map(|s| s.class), evidence, params, &mut say),
@@ -64,9 +64,14 @@ pub(super) fn follow_ups(evidence: &Evidence, suspect: Option<Suspect<'_>>, para
     out
 }
 
-/// Which version there was is in the package manager's own log.
-fn rollback(name: &str) -> String {
-    format!("grep -h {} /var/log/dpkg.log /var/log/dnf.rpm.log 2>/dev/null | tail -n 5", shell_word(name))
+/// Which version there was before is in the package manager's own log; what was only marked is for whoever marked it to take back.
+fn rollback(deploy: &Deploy, unit: Option<&str>) -> String {
+    let name = shell_word(&deploy.name);
+    match deploy.source {
+        DeploySource::Dpkg => format!("grep -hF {name} /var/log/dpkg.log | tail -n 5 && apt-cache policy {name}"),
+        DeploySource::Rpm => format!("dnf history list {name} && dnf downgrade {name}"),
+        DeploySource::Marker => format!("systemctl cat {}", shell_word(unit.unwrap_or(&deploy.name))),
+    }
 }
 
 fn unit(group: &Group, class: Option<Class>, evidence: &Evidence, params: &Params, say: &mut impl FnMut(String, String)) {
@@ -106,7 +111,8 @@ fn unit(group: &Group, class: Option<Class>, evidence: &Evidence, params: &Param
         }
         Some(Class::TrafficSpike) => say(format!("{name} follows its requests: add another instance"), format!("systemctl status {word}")),
         Some(Class::NoisyNeighbor | Class::MemoryLeak) => {
-            let usual = past.memory_usual.unwrap_or(peak);
+            // What began a moment ago has no usual that it could be kept near.
+            let Some(usual) = past.memory_usual else { return };
             let high = rounded(share_of(usual, params.high_of_usual_percent).max(params.high_at_least));
             say(
                 format!("keep {name} near its usual of {usual}, until the next start of the host"),

@@ -119,7 +119,7 @@ fn class_of(who: Who<'_>, evidence: &Evidence, params: &Params) -> Option<Class>
         Who::Group(group) if misconfigured(group, evidence).is_some() => Some(Class::RuntimeMisconfig),
         _ if host && presses(evidence, params) && (is_noisy(who, params) || is_held(who, params)) => Some(Class::NoisyNeighbor),
         _ if rises(who, params) && !follows_traffic(who, evidence, params) => Some(Class::MemoryLeak),
-        _ if follows_traffic(who, evidence, params) && (rises(who, params) || !is_steady(who)) => Some(Class::TrafficSpike),
+        _ if follows_traffic(who, evidence, params) && (rises(who, params) || is_beyond(who, STEADY)) => Some(Class::TrafficSpike),
         // Of a host it says nothing: one that is short has other limits.
         Who::Group(group) if !host && is_undersized(group, params) => Some(Class::UndersizedLimit),
         _ => None,

@@ -29,9 +29,9 @@ pub(super) fn after_step(before: &Evidence, after: &Evidence, params: &Params) -
 pub(super) fn verify(before: &Evidence, after: &Evidence, params: &Params) -> Verdict {
     match state(before, after, params) {
         State::Unknown { why } => Verdict::Unknown { why },
-        State::Short { why } => Verdict::NotResolved { why },
+        State::Short { why } => Verdict::NotResolved { why: format!("{why}{}", largest(after)) },
         State::Well { why } => match held(before, after).or_else(|| killed(before, after)) {
-            Some(why) => Verdict::NotResolved { why },
+            Some(why) => Verdict::NotResolved { why: format!("{why}{}", largest(after)) },
             None => match &after.oom_count {
                 // That nobody was killed is part of what is promised.
                 Observed::Unavailable { why } if before.oom_count.value().is_some() => Verdict::Unknown { why: why.clone() },
@@ -39,6 +39,12 @@ pub(super) fn verify(before: &Evidence, after: &Evidence, params: &Params) -> Ve
             },
         },
     }
+}
+
+/// For whoever is told: the plan has who was largest before.
+fn largest(after: &Evidence) -> String {
+    let groups: Vec<String> = after.all_groups().iter().take(5).map(|g| format!("{} {}", g.name(), g.memory())).collect();
+    if groups.is_empty() { String::new() } else { format!("; largest now: {}", groups.join(", ")) }
 }
 
 enum State {

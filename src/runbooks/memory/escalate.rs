@@ -5,7 +5,9 @@ use super::class::{CLASSES, Class};
 use super::classify::{is_well, released};
 use super::evidence::{Evidence, Group, share_of};
 use super::suspects::{Suspect, Who, misconfigured, release};
-use crate::model::{Bytes, Confidence, Deploy, DeploySource, Diagnosis, FollowUp, HeapSetting, Percent, Plan, Runtime, Severity, shell_word};
+use crate::model::{
+    Bytes, Confidence, Deploy, DeploySource, Diagnosis, FollowUp, HeapSetting, Percent, Plan, Runtime, Severity, shell_word,
+};
 
 /// `None`: nobody needs to be woken.
 pub(super) fn reason(evidence: &Evidence, diagnosis: &Diagnosis, plan: &Plan, params: &Params) -> Option<String> {

@@ -6,8 +6,8 @@ use super::Params;
 use super::evidence::{Memory, percent_of};
 use crate::detect::{Condition, History, Wants};
 use crate::model::{
-    Bytes, CgroupUse, JournalEntry, KernelEvent, KernelEventKind, Observed, Percent, Pressure, Sample, Seconds, Severity, SignalKind,
-    Subject, service_of,
+    Bytes, CgroupUse, JournalEntry, KernelEvent, KernelEventKind, Observed, Percent, Sample, Seconds, Severity, SignalKind, Subject,
+    service_of,
 };
 use crate::runbooks::SignalSpec;
 
@@ -116,20 +116,30 @@ fn used(sample: &Sample, history: &History, params: &Params) -> Says {
     }
 }
 
-/// Whether the kernel's trigger fired for this sample. THE place where a marker in the sample belongs once there is one: until then a
-/// stall that lasts is found by its average, later than the kernel would tell.
-fn stalled(pressure: &Pressure, params: &Params) -> bool {
-    pressure.full_avg10 >= params.stall_s.0 * 100.0
+/// A stall that was told, by the kernel or by whoever looks at its counters, is one of now for this long.
+const STALL_S: f64 = 5.0;
+
+/// What was told of one lately, if it is as long as this runbook minds.
+fn told_stall(sample: &Sample, params: &Params) -> Option<String> {
+    let stall = sample.stall.filter(|stall| stall.stalled_us as f64 >= params.stall_s.0 * 1e6)?;
+    let ago_s = (sample.at.uptime_s - stall.at_s).max(0.0);
+    let span = |us: u64| format!("{:.0} ms", us as f64 / 1e3);
+    let detail = format!("all tasks waited for memory for {} within {}", span(stall.stalled_us), span(stall.within_us));
+    (ago_s <= STALL_S).then_some(detail)
 }
 
 fn stall(sample: &Sample, params: &Params) -> Says {
+    if let Some(detail) = told_stall(sample, params) {
+        return (at_once(Severity::Critical), detail);
+    }
     match &sample.readings.memory_pressure {
         Observed::Unavailable { why } => (Wants::Unknown, why.clone()),
         Observed::Value { value, .. } => {
             let waiting = Percent(value.full_avg10);
             let detail = format!("all tasks wait for memory {waiting} of the time");
             match waiting {
-                _ if stalled(value, params) => (at_once(Severity::Critical), detail),
+                // One that lasts is a stall whoever tells of it.
+                waiting if waiting.0 >= params.stall_s.0 * 100.0 => (at_once(Severity::Critical), detail),
                 waiting if waiting < STALL_OVER => (Wants::Clear, detail),
                 _ => (Wants::Stay, detail),
             }

@@ -36,7 +36,8 @@ fn counters(pairs: &[(&str, u64)]) -> Observed<Vec<Counter>> {
 fn sample(at_s: f64, used: u64, pressure: (f64, f64), swapped_in: u64) -> Sample {
     let mut readings = Readings::none("not asked");
     let swap = 100;
-    readings.memory = counters(&[("MemTotal", 1000), ("MemFree", 10), ("MemAvailable", 1000 - used), ("SwapTotal", swap), ("SwapFree", swap)]);
+    readings.memory =
+        counters(&[("MemTotal", 1000), ("MemFree", 10), ("MemAvailable", 1000 - used), ("SwapTotal", swap), ("SwapFree", swap)]);
     readings.vmstat = counters(&[("pswpin", swapped_in), ("pswpout", 0), ("oom_kill", 0)]);
     readings.memory_pressure = Observed::fresh(psi(pressure));
     readings.kernel_log = Observed::fresh(KernelLog::default());
@@ -108,6 +109,14 @@ fn much_is_used_when_it_waits_or_still_falls() {
 fn a_stall_lasts_until_nobody_waits() {
     let told = |full| of(&STALL, &[sample(1.0, 500, (full, full), 0)]);
     assert_eq!((told(15.0), told(14.9), told(1.0), told(0.9)), ('C', '=', '=', '-'));
+    let by_the_kernel = |ago_s: f64, stalled_us| {
+        let mut sample = sample(100.0, 500, CALM, 0);
+        let told_by = crate::model::StallTeller::Kernel;
+        sample.stall = Some(crate::model::Stall { at_s: 100.0 - ago_s, stalled_us, within_us: 1_000_000, told_by });
+        of(&STALL, &[sample])
+    };
+    assert_eq!((by_the_kernel(0.0, 150_000), by_the_kernel(5.0, 150_000), by_the_kernel(5.5, 150_000)), ('C', 'C', '-'));
+    assert_eq!(by_the_kernel(0.0, 149_999), '-');
 }
 
 #[test]
@@ -122,7 +131,15 @@ fn swap_thrashes_when_it_is_read_back_and_all_wait() {
 
 fn kill(at_s: f64, cgroup: &str) -> KernelEvent {
     let (subject, text) = ("java".into(), "Out of memory: Killed process 7 (java) total-vm:1kB".into());
-    KernelEvent { kind: KernelEventKind::OomKill, seq: 1, at_us: (at_s * 1e6) as u64, subject, pid: Some(7), cgroup: Some(cgroup.into()), text }
+    KernelEvent {
+        kind: KernelEventKind::OomKill,
+        seq: 1,
+        at_us: (at_s * 1e6) as u64,
+        subject,
+        pid: Some(7),
+        cgroup: Some(cgroup.into()),
+        text,
+    }
 }
 
 fn heard(at_s: f64, kills: Vec<KernelEvent>) -> Sample {
@@ -138,7 +155,11 @@ fn a_kill_is_told_of_its_unit_for_ten_minutes() {
     assert_eq!(told(600.0, "/system.slice/shop.service")[&shop], 'C');
     assert_eq!(told(600.5, "/system.slice/shop.service")[&shop], '-');
     assert_eq!(told(1.0, "/system.slice/shop.service")[&(OOM, Subject::Host)], '-', "it is the unit's");
-    assert_eq!(told(1.0, "/system.slice/docker-1.scope/system.slice/shop.service")[&(OOM, Subject::Host)], 'C', "a container's unit is none");
+    assert_eq!(
+        told(1.0, "/system.slice/docker-1.scope/system.slice/shop.service")[&(OOM, Subject::Host)],
+        'C',
+        "a container's unit is none"
+    );
     let twice = heard(1000.0, vec![kill(100.0, "/system.slice/shop.service"), kill(990.0, "/system.slice/shop.service")]);
     assert_eq!(wants(&[twice])[&shop], 'C', "the newest counts");
 }
@@ -308,15 +329,24 @@ fn what_only_a_limit_holds_is_not_resolved_and_the_limit_is_named() {
     assert!(matches!(&held, Verdict::NotResolved { why } if why.contains("report.service presses against MemoryHigh=1000 B")), "{held:?}");
     assert!(matches!(MemoryShort::after_step(&before, &limited(970, 7), &Params::default()), AfterStep::Enough { .. }));
     assert!(matches!(MemoryShort::verify(&before, &limited(969, 7), &Params::default()), Verdict::Resolved { .. }));
-    assert!(matches!(MemoryShort::verify(&before, &limited(970, 0), &Params::default()), Verdict::Resolved { .. }), "it was never held back");
+    assert!(
+        matches!(MemoryShort::verify(&before, &limited(970, 0), &Params::default()), Verdict::Resolved { .. }),
+        "it was never held back"
+    );
     let first = limited(900, 7);
-    assert!(matches!(MemoryShort::verify(&first, &limited(980, 8), &Params::default()), Verdict::NotResolved { .. }), "looked at once more");
+    assert!(
+        matches!(MemoryShort::verify(&first, &limited(980, 8), &Params::default()), Verdict::NotResolved { .. }),
+        "looked at once more"
+    );
     let by_hand = later(&before, 0.0, |e| {
         let worker = group(e, "report.service");
         (worker.memory_bytes, worker.memory_high_bytes, worker.high_events) = (Some(980), Some(1000), Some(1));
         e.brief = false;
     });
-    assert!(matches!(MemoryShort::verify(&by_hand, &limited(980, 9), &Params::default()), Verdict::Resolved { .. }), "a limit that was there");
+    assert!(
+        matches!(MemoryShort::verify(&by_hand, &limited(980, 9), &Params::default()), Verdict::Resolved { .. }),
+        "a limit that was there"
+    );
 }
 
 #[test]
@@ -403,45 +433,49 @@ fn without(evidence: &Evidence, part: usize) -> Evidence {
 /// Evidence of the cases, each mixed with parts of another and stirred.
 fn evidence() -> impl Strategy<Value = Evidence> {
     let shares = (0.3..1.7f64, 0.3..1.7f64, -2.0..2.0f64, 40.0..99.0f64);
-    (select(CASES.to_vec()), select(CASES.to_vec()), shares, any::<[bool; 6]>(), 0u32..6).prop_map(|(one, other, shares, mixed, restarts)| {
-        let (mut e, o) = (case(one), case(other));
-        let (memory, usual, trend, percent) = shares;
-        if mixed[0] {
-            e.deploys = o.deploys;
-        }
-        if mixed[1] {
-            e.traffic = o.traffic;
-        }
-        if mixed[2] {
-            e.pressure = o.pressure;
-        }
-        if mixed[3]
-            && let (Observed::Value { value, .. }, Observed::Value { value: more, .. }) = (&mut e.groups, o.groups)
-        {
-            value.extend(more.into_iter().filter(|g| g.unit.as_deref() != Some("nginx.service") && g.unit.as_deref() != Some("shop.service")));
-        }
-        if mixed[4] {
-            e.processes = o.processes;
-        }
-        if mixed[5] {
-            used(&mut e, percent);
-        }
-        let bent = |bytes: u64, by: f64| (bytes as f64 * by) as u64;
-        if let Observed::Value { value, .. } = &mut e.groups {
-            for g in value.iter_mut() {
-                g.used.memory_bytes = g.used.memory_bytes.map(|b| bent(b, memory));
-                g.used.working_set_bytes = g.used.working_set_bytes.map(|b| bent(b, memory));
-                if let Observed::Value { value: past, .. } = &mut g.past {
-                    past.memory_usual = past.memory_usual.map(|b| Bytes(bent(b.0, usual)));
-                    past.growth = past.growth.map(|growth| crate::detect::Growth { bytes_per_s: growth.bytes_per_s * trend, ..growth });
-                }
-                if let Observed::Value { value: facts, .. } = &mut g.facts {
-                    facts.restarts = restarts;
+    (select(CASES.to_vec()), select(CASES.to_vec()), shares, any::<[bool; 6]>(), 0u32..6).prop_map(
+        |(one, other, shares, mixed, restarts)| {
+            let (mut e, o) = (case(one), case(other));
+            let (memory, usual, trend, percent) = shares;
+            if mixed[0] {
+                e.deploys = o.deploys;
+            }
+            if mixed[1] {
+                e.traffic = o.traffic;
+            }
+            if mixed[2] {
+                e.pressure = o.pressure;
+            }
+            if mixed[3]
+                && let (Observed::Value { value, .. }, Observed::Value { value: more, .. }) = (&mut e.groups, o.groups)
+            {
+                value.extend(
+                    more.into_iter().filter(|g| g.unit.as_deref() != Some("nginx.service") && g.unit.as_deref() != Some("shop.service")),
+                );
+            }
+            if mixed[4] {
+                e.processes = o.processes;
+            }
+            if mixed[5] {
+                used(&mut e, percent);
+            }
+            let bent = |bytes: u64, by: f64| (bytes as f64 * by) as u64;
+            if let Observed::Value { value, .. } = &mut e.groups {
+                for g in value.iter_mut() {
+                    g.used.memory_bytes = g.used.memory_bytes.map(|b| bent(b, memory));
+                    g.used.working_set_bytes = g.used.working_set_bytes.map(|b| bent(b, memory));
+                    if let Observed::Value { value: past, .. } = &mut g.past {
+                        past.memory_usual = past.memory_usual.map(|b| Bytes(bent(b.0, usual)));
+                        past.growth = past.growth.map(|growth| crate::detect::Growth { bytes_per_s: growth.bytes_per_s * trend, ..growth });
+                    }
+                    if let Observed::Value { value: facts, .. } = &mut g.facts {
+                        facts.restarts = restarts;
+                    }
                 }
             }
-        }
-        e
-    })
+            e
+        },
+    )
 }
 
 proptest! {

@@ -355,13 +355,7 @@ proptest! {
                 Step::RestartHolder(holder) => prop_assert_eq!(never::unit(&holder.unit), None),
                 Step::GrowVolume(grow) => prop_assert!(grow.to > grow.from && grow.to <= params.limits.max_volume),
                 Step::CompressLogs(_) | Step::DeleteFiles(_) | Step::VacuumJournal { .. } => {}
-<<<<<<< HEAD
-                Step::PreferVictims(_) | Step::LimitUnit(_) | Step::CalmProcess(_) | Step::SnapshotHeap(_) | Step::RestartUnit(_) | Step::KillProcess { .. } => {
-                    prop_assert!(false, "nothing that helps a filesystem: {:?}", planned.step.kind());
-                }
-=======
                 step => prop_assert!(false, "no step of this runbook: {step:?}"),
->>>>>>> dd278bb (Runbook memory has tests at each threshold, and of what holds for any evidence)
             }
             prop_assert!(params.limits.steps.contains(&planned.step.kind()), "not opted in: {:?}", planned.step.kind());
         }

@@ -74,7 +74,7 @@ fn node_writes_its_heap_when_it_was_told_of_the_signal_and_is_not_ended_by_it_el
 
     let mut told = node(&["--heapsnapshot-signal=SIGUSR2"]);
     assert!(skipped(&asked(told.0.id(), SnapshotBy::Usr2, here, big), SkipReason::NoSpace));
-    assert_eq!(snapshots(here), [PathBuf::new(); 0]);
+    assert!(snapshots(here).is_empty());
     let effect = asked(told.0.id(), SnapshotBy::Usr2, here, 1 << 20);
     assert_eq!((effect.state, effect.done), (EffectState::Done, 1), "{effect:?}");
     let [file] = &snapshots(here)[..] else { panic!("{:?}", snapshots(here)) };

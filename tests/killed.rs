@@ -246,7 +246,7 @@ fn what_stands_when_it_is_killed_is_left_to_the_agent() {
     assert!(matches!(done, Performed::Effect(effect) if effect.done == 1));
     actuator.signal(Signal::KILL);
     actuator.child.wait().unwrap();
-    assert_eq!(Ledger::open(&dir.path().join("state")).unwrap().standing(), [perform.intent.clone()]);
+    assert_eq!(Ledger::open(&dir.path().join("state")).unwrap().standing(), std::slice::from_ref(&perform.intent));
 
     let mut actuator = Process::start(dir.path());
     assert_eq!(sleeping.score(), PREFERRED, "the agent's episode goes on, and it stands for that");

@@ -49,7 +49,7 @@ pub fn process(pid: u32) -> Read<ProcessFacts> {
     let cgroup = read("cgroup").unwrap_or_default();
     let cgroup =
         cgroup.lines().filter_map(|l| l.split_once(":name=systemd:").map_or_else(|| l.strip_prefix("0::"), |(_, path)| Some(path)));
-    let unit = cgroup.flat_map(|path| path.split('/')).filter(|part| part.ends_with(".service")).last().map(str::to_owned);
+    let unit = cgroup.flat_map(|path| path.split('/')).rfind(|part| part.ends_with(".service")).map(str::to_owned);
     let status = read("status").unwrap_or_default();
     let uid = status.lines().find_map(|l| l.strip_prefix("Uid:")).and_then(|l| l.split_whitespace().next()?.parse().ok()).unwrap_or(0);
     Ok(ProcessFacts {

@@ -85,7 +85,7 @@ pub(super) fn consent(step: &Step, targets: &Targets, limits: &Limits) -> Result
     }
     for (target, seen) in step.processes().iter().zip(&targets.processes) {
         match seen {
-            Observed::Value { value, .. } => process(step, target, value, limits)?,
+            Observed::Value { value, .. } => process(step, target, value, targets.unit.as_ref(), limits)?,
             // Of many, those that have gone are left out by the act itself.
             Observed::Unavailable { .. } if step.processes().len() > 1 => {}
             Observed::Unavailable { why } => return refuse(Why::Stale, why),
@@ -134,7 +134,13 @@ fn unit(step: &Step, facts: &UnitFacts) -> Result<(), Refusal> {
     }
 }
 
-fn process(step: &Step, target: &ProcessTarget, facts: &ProcessFacts, limits: &Limits) -> Result<(), Refusal> {
+fn process(
+    step: &Step,
+    target: &ProcessTarget,
+    facts: &ProcessFacts,
+    unit: Option<&Observed<UnitFacts>>,
+    limits: &Limits,
+) -> Result<(), Refusal> {
     let who = named(target);
     if facts.start_ticks != target.start_ticks || facts.pid != target.pid {
         return refuse(Why::Stale, format!("{who} is another process by now"));
@@ -142,6 +148,12 @@ fn process(step: &Step, target: &ProcessTarget, facts: &ProcessFacts, limits: &L
     if facts.unit != target.unit {
         let now_in = facts.unit.as_deref().unwrap_or("no unit");
         return refuse(Why::Stale, format!("{who} is in {now_in} by now"));
+    }
+    // Names of units are found by the names of groups, which somebody else may have given as well: systemd's own word counts.
+    if let Some(Observed::Value { value: unit, .. }) = unit.filter(|_| target.unit.is_some())
+        && !facts.cgroup.is_under(&unit.cgroup)
+    {
+        return refuse(Why::Stale, format!("{who} is in {}, which is not a group of {}", facts.cgroup, unit.name));
     }
     // What a process calls itself may change at any moment; what it is called now is what counts.
     if let Some(what) = never::process(facts.pid, facts.comm.as_bytes()) {
@@ -360,10 +372,13 @@ pub(super) mod tests {
     fn of_many_processes_those_that_are_gone_do_not_hold_up_the_others() {
         let unit = Some("app.service");
         let both = Step::PreferVictims(Preference { unit: unit.map(str::to_owned), processes: vec![target(unit); 2], oom_score_adj: 500 });
-        let member = Observed::fresh(ProcessFacts { unit: unit.map(str::to_owned), ..stray() });
+        let inside = ProcessFacts { unit: unit.map(str::to_owned), cgroup: "/system.slice/app.service/worker".into(), ..stray() };
+        let elsewhere = Observed::fresh(ProcessFacts { cgroup: "/user.slice/app.service".into(), ..inside.clone() });
+        let member = Observed::fresh(inside);
         let seen = |processes| Targets { unit: Some(Observed::fresh(facts())), processes };
         let gone = Observed::unavailable("gone");
         assert_eq!(why(consent(&both, &seen(vec![member.clone(), gone]), &allowed())), None);
+        assert_eq!(why(consent(&both, &seen(vec![member.clone(), elsewhere]), &allowed())), Some(Why::Stale), "a group of the same name");
         let left = Observed::fresh(stray());
         assert_eq!(why(consent(&both, &seen(vec![member, left]), &allowed())), Some(Why::Stale), "one has left the unit");
     }

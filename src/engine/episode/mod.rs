@@ -277,12 +277,7 @@ impl Episode {
         let mut commands =
             vec![record(Body::Decision { now: now.clone(), params: self.params.clone(), diagnosis: diagnosis.clone(), plan })];
         match (empty, person) {
-            // What a limit keeps well stays limited, whatever the second look calls it.
-            (true, true) if self.is_held() => {
-                commands.extend(self.escalation(&diagnosis.summary));
-                commands.extend(self.hold(now));
-            }
-            (true, true) => commands.extend(self.escalate_and_close(&diagnosis.summary)),
+            (true, true) => commands.extend(self.nothing_but_a_person(&diagnosis.summary, now)),
             (true, false) if self.acted > 0 => {
                 commands.extend(self.failed(Verdict::NotResolved { why: "nothing is left that may be done".into() }, now))
             }

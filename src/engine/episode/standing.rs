@@ -70,9 +70,14 @@ impl Episode {
         }
     }
 
-    /// A limit is all that keeps the host well.
-    pub(super) fn is_held(&self) -> bool {
-        self.held && !self.standing.is_empty()
+    /// A person has to go on. What a limit keeps well stays limited, whatever the second look calls it.
+    pub(super) fn nothing_but_a_person(&mut self, why: &str, now: &Now) -> Vec<Command> {
+        if !self.held || self.standing.is_empty() {
+            return self.escalate_and_close(why);
+        }
+        let mut commands = self.escalation(why);
+        commands.extend(self.hold(now));
+        commands
     }
 
     /// The host is well as long as the limit stands. The turn is free for others.

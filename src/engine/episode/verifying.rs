@@ -70,11 +70,8 @@ impl Episode {
         {
             commands.push(Command::ReleaseTurn);
             commands.extend(self.another_round("not resolved: one more round, with new evidence"));
-        } else if self.is_held() {
-            commands.extend(self.escalation(&why));
-            commands.extend(self.hold(now));
         } else {
-            commands.extend(self.escalate_and_close(&why));
+            commands.extend(self.nothing_but_a_person(&why, now));
         }
         commands
     }

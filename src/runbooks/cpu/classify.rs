@@ -204,7 +204,7 @@ fn legitimate(e: &Evidence, host: &HostLoad, suspect: Suspect<'_>, params: &Para
         Some(w) if w.facts.kernel_thread => None,
         Some(w) if yields(w) => told(format!("{who} leaves the CPUs to whoever wants them"), 0.9),
         Some(w) if progress(w, params) => told(format!("{who} uses most and gets something done"), 0.9),
-        _ if spread => told(format!("many use a little, {who} most of all"), 0.8),
+        Some(_) if spread => told(format!("many use a little, {who} most of all"), 0.8),
         Some(w) if w.facts.realtime => told(format!("{who} runs in realtime: somebody wants it so"), 0.7),
         Some(w) if !crowded && no_progress(w, params) && w.orphan.value() == Some(&false) => {
             told(format!("{who} computes, and the host has room for it"), 0.7)

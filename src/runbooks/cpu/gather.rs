@@ -246,3 +246,44 @@ fn units(host: &dyn ReadHost, evidence: &Evidence) -> Vec<UnitAnswer> {
     names.truncate(UNITS);
     names.into_iter().map(|name| UnitAnswer { facts: host.unit(&name).into(), name }).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::detect::History;
+    use crate::host::LiveHost;
+
+    /// This very process, with one busy thread, on the kernel that runs here.
+    #[test]
+    fn a_busy_process_is_seen_with_what_it_is_and_does() {
+        let host = LiveHost::new(std::path::Path::new("/"), None, None).unwrap();
+        let facts = host.process(std::process::id()).unwrap();
+        let subject = Subject::Process { pid: facts.pid, start_ticks: facts.start_ticks, comm: facts.comm.clone() };
+        let history = History::default();
+        let ask = FocusedAsk { subject: &subject, signals: &[], history: &history, depth: Depth::Full, sample: None };
+        let done = AtomicBool::new(false);
+        let seen = thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+            let seen = gather(&host, &ask, &Params::default());
+            done.store(true, Ordering::Relaxed);
+            seen
+        });
+        let load = seen.host.value().unwrap();
+        assert!(load.busy.0 > 0.0 && load.busy.0 + load.iowait.0 + load.steal.0 < 100.1, "{load:?}");
+        assert!(load.cpus >= 1 && load.runnable >= 1);
+        let own = seen.process(facts.pid, facts.start_ticks).unwrap();
+        assert!(own.cpu.0 > 0.0 && own.cpu.0 <= 100.0 * load.cpus as f64 + 10.0, "{own:?}");
+        let watched = own.watched.value().unwrap();
+        assert_eq!((watched.facts.pid, watched.facts.kernel_thread), (facts.pid, false));
+        assert!(watched.io_bytes_per_s.value().is_some() && watched.involuntary_per_s >= 0.0);
+        assert!(seen.fleet_saturated.is_none());
+        let quick = gather(&host, &FocusedAsk { depth: Depth::Quick, ..ask }, &Params::default());
+        assert!(quick.host.value().is_some() && quick.cron.why() == Some(NOT_READ), "{:?}", quick.cron);
+    }
+}

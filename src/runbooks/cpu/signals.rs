@@ -226,6 +226,7 @@ mod tests {
             node_disk_pressure: Observed::unavailable("not asked"),
             stall: None,
             readings,
+            stall: None,
         }
     }
 

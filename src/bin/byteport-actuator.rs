@@ -70,8 +70,7 @@ fn run(args: &Args, loaded: config::Loaded<config::Actuator>) -> anyhow::Result<
     let server = Server::new(listener, settings, ledger, host)?;
     tracing::info!("started: serving {} on {}", config.agent_user, config.socket.display());
     notify(sd_notify::NotifyState::Ready);
-    server.run(stop.as_fd(), Duration::from_secs(5), &|| notify(sd_notify::NotifyState::Watchdog))?;
-    Ok(())
+    Ok(server.run(stop.as_fd(), Duration::from_secs(5), &|| notify(sd_notify::NotifyState::Watchdog))?)
 }
 
 /// Where there is no systemd, there is nobody to tell.

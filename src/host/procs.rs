@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use super::process::lines::parse_stat;
 use super::root::{Root, io_error, is_absent};
 use super::{HeldFile, HeldFiles, Read, ReadError};
-use crate::model::HostPath;
+use crate::model::{HostPath, unit_of};
 
 /// What the kernel appends to the name of a file that has none any more.
 const DELETED: &[u8] = b" (deleted)";
@@ -233,7 +233,7 @@ pub(super) fn parse_io(bytes: &[u8]) -> Option<IoBytes> {
 /// The unit of `/proc/PID/cgroup`, or the whole path where there is none. Total.
 pub(super) fn parse_cgroup(bytes: &[u8]) -> String {
     let path = cgroup_path(bytes).unwrap_or_default();
-    unit_of(path.as_bytes()).unwrap_or_else(|| String::from_utf8_lossy(path.as_bytes()).into_owned())
+    unit_of(&path).map_or_else(|| String::from_utf8_lossy(path.as_bytes()).into_owned(), str::to_owned)
 }
 
 /// The path in systemd's own hierarchy where there is one, else in the unified one, else in the first. One in which all are at the root is
@@ -248,16 +248,6 @@ pub(super) fn cgroup_path(bytes: &[u8]) -> Option<HostPath> {
     let mut told = [of(b"name=systemd"), of(b""), lines.first()].into_iter().flatten().map(|(_, path)| path);
     let path = told.clone().find(|path| path.as_slice() != b"/").or_else(|| told.next())?;
     Some(HostPath::from_bytes(path.as_slice()))
-}
-
-/// The unit of the host's systemd that a group belongs to, as systemd itself finds it: below slices, the first group that is none. What lies
-/// deeper was made by somebody else, a user's systemd or that of a container, and may have the name of a unit that is the host's.
-pub(super) fn unit_of(path: &[u8]) -> Option<String> {
-    // Above the root of our own namespace the kernel writes `..`.
-    let mut parts = path.split(|b| *b == b'/').filter(|part| !part.is_empty() && *part != b"..");
-    let first = parts.find(|part| !part.ends_with(b".slice"))?;
-    let is_unit = first.ends_with(b".service") || first.ends_with(b".scope");
-    is_unit.then(|| String::from_utf8(first.to_vec()).ok())?
 }
 
 pub(super) fn vanished(what: &str) -> ReadError {
@@ -278,18 +268,6 @@ mod tests {
         assert_eq!(parse_cgroup(b"9:name=systemd:/system.slice/a.service\n8:memory:/x\n0::/\n"), "a.service");
         assert_eq!(parse_cgroup(b"8:memory:/\n0::/\n"), "/");
         assert_eq!(parse_cgroup(b""), "");
-    }
-
-    #[test]
-    fn a_unit_of_somebody_elses_systemd_is_not_the_hosts() {
-        let unit = |path: &[u8]| unit_of(path);
-        assert_eq!(unit(b"/system.slice/system-getty.slice/getty@tty1.service").as_deref(), Some("getty@tty1.service"));
-        assert_eq!(unit(b"/user.slice/user-1000.slice/user@1000.service/app.slice/nginx.service").as_deref(), Some("user@1000.service"));
-        assert_eq!(unit(b"/machine.slice/libpod-1.scope/container/system.slice/nginx.service").as_deref(), Some("libpod-1.scope"));
-        assert_eq!(unit(b"/lxc.payload.web/system.slice/nginx.service"), None);
-        assert_eq!(unit(b"/../../system.slice/nginx.service/worker").as_deref(), Some("nginx.service"));
-        assert_eq!(unit(b"/system.slice/\xff.service"), None);
-        assert_eq!((unit(b"/"), unit(b"/user.slice"), unit(b"")), (None, None, None));
     }
 
     #[test]

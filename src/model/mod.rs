@@ -54,6 +54,6 @@ pub use step::{
     FileBatch, FileFamily, FileTarget, GrowVolume, HeapSnapshot, Holder, HolderAction, ImageTarget, LimitTo, Preference, ProcessTarget,
     SnapshotBy, Step, StepKind, Undo, UnitLimit, UnitTarget,
 };
-pub use target::{ProcessFacts, Targets, UnitFacts, service_of};
+pub use target::{ProcessFacts, Targets, UnitFacts, owner_of, service_of, unit_of};
 pub use time::{BootId, Now, Seconds};
 pub use verdict::{AfterStep, Outcome, Verdict};

@@ -66,12 +66,24 @@ pub struct Targets {
     pub processes: Vec<Observed<ProcessFacts>>,
 }
 
-/// The system service that a cgroup belongs to, by its path below the hierarchy's root: what is reached through slices alone. What lies
-/// deeper (a container's own units, those of a user's manager) may bear the names of services that they are not.
+/// The unit of the host's systemd that a cgroup belongs to, by its path below the hierarchy's root: below slices, the first group that is none.
+/// What lies deeper was made by somebody else, a user's systemd or that of a container, and may have the name of a unit that is the host's.
+pub fn unit_of(cgroup: &HostPath) -> Option<&str> {
+    // Above the root of our own namespace the kernel writes `..`.
+    let mut parts = cgroup.as_bytes().split(|b| *b == b'/').filter(|part| !part.is_empty() && *part != b"..");
+    let first = std::str::from_utf8(parts.find(|part| !part.ends_with(b".slice"))?).ok()?;
+    let is_unit = first.ends_with(".service") || first.ends_with(".scope");
+    (is_unit && !first.chars().any(char::is_control)).then_some(first)
+}
+
+/// The unit that can consent for what runs in a cgroup. A login session is none: what was left behind in it is nobody's, and is told by its name.
+pub fn owner_of(cgroup: &HostPath) -> Option<String> {
+    unit_of(cgroup).filter(|unit| !(unit.starts_with("session-") && unit.ends_with(".scope"))).map(str::to_owned)
+}
+
+/// The system service that a cgroup belongs to.
 pub fn service_of(cgroup: &HostPath) -> Option<String> {
-    let mut parts = cgroup.as_bytes().split(|b| *b == b'/').filter(|part| !part.is_empty());
-    let first = parts.find(|part| !part.ends_with(b".slice"))?;
-    first.ends_with(b".service").then(|| String::from_utf8(first.to_vec()).ok()).flatten()
+    owner_of(cgroup).filter(|unit| unit.ends_with(".service"))
 }
 
 #[cfg(test)]
@@ -79,13 +91,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_container_s_own_units_are_none_of_the_host_s() {
-        let of = |path: &str| service_of(&path.into());
-        assert_eq!(of("/system.slice/nginx.service").as_deref(), Some("nginx.service"));
-        assert_eq!(of("/system.slice/system-pg.slice/pg@14.service/workers").as_deref(), Some("pg@14.service"));
-        assert_eq!(of("/user.slice/user-1000.slice/user@1000.service/app.slice/nginx.service").as_deref(), Some("user@1000.service"));
-        let others =
-            ["/system.slice/docker-1f.scope/system.slice/nginx.service", "/docker/1f/system.slice/nginx.service", "/init.scope", "/", ""];
-        assert!(others.iter().all(|path| of(path).is_none()));
+    fn a_group_s_unit_is_the_first_below_slices_and_nothing_that_is_named_like_one_deeper() {
+        for (path, unit) in [
+            ("/system.slice/nginx.service", Some("nginx.service")),
+            ("/system.slice/system-pg.slice/pg@14.service/workers", Some("pg@14.service")),
+            ("/system.slice/docker-1f.scope/system.slice/nginx.service", Some("docker-1f.scope")),
+            ("/user.slice/user-1000.slice/user@1000.service/app.slice/nginx.service", Some("user@1000.service")),
+            ("/user.slice/user-1000.slice/session-3.scope", Some("session-3.scope")),
+            ("/../../system.slice/nginx.service/worker", Some("nginx.service")),
+            ("/docker/1f/system.slice/nginx.service", None),
+            ("/lxc.payload.web/system.slice/nginx.service", None),
+            ("/user.slice", None),
+            ("/", None),
+            ("", None),
+            ("/x\n.service", None),
+        ] {
+            let path = HostPath::from(path);
+            assert_eq!(unit_of(&path), unit, "{path}");
+            assert_eq!(owner_of(&path).as_deref(), unit.filter(|u| *u != "session-3.scope"), "{path}");
+            assert_eq!(service_of(&path).as_deref(), unit.filter(|u| u.ends_with(".service")), "{path}");
+        }
+        assert_eq!(unit_of(&HostPath::from_bytes(*b"/\xff.service")), None);
     }
 }

@@ -13,10 +13,10 @@ use rustix::io::Errno;
 
 use self::heap::parse_settings;
 use self::lines::{Policy, Stat, Status, parse_pss, parse_stat, parse_status};
-use super::procs::{self, Process, cgroup_path, parse_io, unit_of};
+use super::procs::{self, Process, cgroup_path, parse_io};
 use super::root::{Root, io_error};
 use super::{Read, ReadError, clock};
-use crate::model::{Bytes, HeapSetting, HostPath, Observed, ProcessDetail, ProcessFacts};
+use crate::model::{Bytes, HeapSetting, HostPath, Observed, ProcessDetail, ProcessFacts, owner_of};
 
 /// Of one process, which is there before and after.
 struct Seen {
@@ -109,7 +109,7 @@ fn see(root: &Root, pid: u32) -> Read<Seen> {
         comm: HostPath::from_bytes(stat.comm.as_slice()),
         age_s: (clock::uptime_s() - began_s).max(0.0),
         parent: stat.parent,
-        unit: unit_of(cgroup.as_bytes()),
+        unit: owner_of(&cgroup),
         cgroup,
         kernel_thread: stat.kernel_thread,
         realtime: stat.policy == Policy::Realtime,

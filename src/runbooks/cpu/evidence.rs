@@ -167,32 +167,3 @@ impl HostLoad {
         self.busy.0 * self.cpus as f64
     }
 }
-
-/// The unit of the host's systemd that a group belongs to: below slices, the first group that is none. What lies deeper was made by somebody
-/// else, a user's systemd or that of a container, and may have the name of a unit that is the host's.
-pub(super) fn unit_of(path: &HostPath) -> Option<String> {
-    let first = path.as_bytes().split(|b| *b == b'/').filter(|part| !part.is_empty()).find(|part| !part.ends_with(b".slice"))?;
-    let unit = std::str::from_utf8(first).ok().filter(|unit| unit.ends_with(".service") || unit.ends_with(".scope"))?;
-    (!unit.chars().any(char::is_control)).then(|| unit.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_groups_unit_is_the_first_below_slices_and_nothing_that_is_named_like_one_deeper() {
-        for (path, unit) in [
-            ("/system.slice/nginx.service", Some("nginx.service")),
-            ("/system.slice/docker-1f.scope/inner.service", Some("docker-1f.scope")),
-            ("/user.slice/user-1000.slice/user@1000.service/app.slice/x.service", Some("user@1000.service")),
-            ("/system.slice", None),
-            ("/kubepods/pod1/sshd.service", None),
-            ("/", None),
-            ("/x\n.service", None),
-        ] {
-            assert_eq!(unit_of(&path.into()).as_deref(), unit, "{path}");
-        }
-        assert_eq!(unit_of(&HostPath::from_bytes(*b"/\xff.service")), None);
-    }
-}

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::thread;
 use std::time::Duration;
 
-use super::evidence::{Cron, CronJob, Evidence, Group, Hot, UnitAnswer, unit_of};
+use super::evidence::{Cron, CronJob, Evidence, Group, Hot, UnitAnswer};
 use super::{Params, cron, look};
 use crate::host::ReadHost;
 use crate::model::{
     CgroupUse, Cgroups, CpuStat, Deploy, HostPath, Observed, Percent, Pressure, ProcessDetail, ProcessFacts, Processes, Seconds, Subject,
+    service_of,
 };
 use crate::runbooks::{Depth, FocusedAsk};
 
@@ -168,7 +169,7 @@ fn watch_one(
 
 /// Its parent is the first process or a user's manager, and no service has it.
 fn orphan(host: &dyn ReadHost, facts: &ProcessFacts) -> Observed<bool> {
-    let of_service = unit_of(&facts.cgroup).is_some_and(|unit| unit.ends_with(".service") && !unit.starts_with("user@"));
+    let of_service = service_of(&facts.cgroup).is_some_and(|unit| !unit.starts_with("user@"));
     if of_service || facts.kernel_thread {
         return Observed::fresh(false);
     }

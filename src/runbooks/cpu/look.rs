@@ -1,9 +1,9 @@
 //! Two looks at what runs, and what they say of the time between them. Pure.
 
 use super::Params;
-use super::evidence::{Group, HostLoad, Hot, Waiting, Watched, unit_of};
+use super::evidence::{Group, HostLoad, Hot, Waiting, Watched};
 use crate::detect::History;
-use crate::model::{CgroupUse, CpuStat, CpuTimes, LoadAverage, Observed, Percent, Pressure, ProcessDetail, ProcessUse};
+use crate::model::{CgroupUse, CpuStat, CpuTimes, LoadAverage, Observed, Percent, Pressure, ProcessDetail, ProcessUse, owner_of};
 
 /// Over less than this a share is mostly rounding.
 const SHORTEST_S: f64 = 0.05;
@@ -89,7 +89,7 @@ pub(super) fn group(first: Option<&CgroupUse>, second: &CgroupUse, over_s: f64, 
     };
     let waiting = first.and_then(|f| f.cpu_pressure.as_ref()).zip(second.cpu_pressure.as_ref());
     Some(Group {
-        unit: unit_of(&second.path),
+        unit: owner_of(&second.path),
         cpu: Percent(used.or(second.cpu_percent)?),
         throttled,
         waiting: waiting.map(|(first, second)| waited(first, second, over_s)),

@@ -1,9 +1,8 @@
 //! What one sample says of each of the seven signals.
 
 use super::Params;
-use super::evidence::unit_of;
 use crate::detect::{Condition, History, Past, Rates, Wants};
-use crate::model::{CgroupUse, Observed, Percent, ProcessUse, Sample, Seconds, Severity, SignalKind, Subject};
+use crate::model::{CgroupUse, Observed, Percent, ProcessUse, Sample, Seconds, Severity, SignalKind, Subject, owner_of};
 use crate::runbooks::SignalSpec;
 
 pub(super) const SATURATION: SignalKind = SignalKind::new("cpu_saturation");
@@ -58,7 +57,7 @@ pub(super) fn conditions(sample: &Sample, history: &History, params: &Params) ->
         out.extend(flat_out(process, |p| history.process(p.pid, p.start_ticks).map(|past| past.flat_out), params));
     }
     for group in sample.readings.cgroups.value().into_iter().flat_map(|c| &c.top) {
-        let Some(unit) = unit_of(&group.path).filter(|_| group.pids_max.is_some() || group.throttled_periods.is_some()) else { continue };
+        let Some(unit) = owner_of(&group.path).filter(|_| group.pids_max.is_some() || group.throttled_periods.is_some()) else { continue };
         let subject = Subject::Unit { name: unit };
         let told = [(THROTTLED, history.group(&group.path).and_then(|past| throttled(&past, params))), (FORKS, crowded(group, params))];
         out.extend(
@@ -224,7 +223,6 @@ mod tests {
             disks: Observed::unavailable("not asked"),
             io_pressure: Observed::unavailable("not asked"),
             node_disk_pressure: Observed::unavailable("not asked"),
-            stall: None,
             readings,
             stall: None,
         }

@@ -1,9 +1,9 @@
 //! Who takes the CPU: one process, its group and its unit, and what speaks for its being a runaway.
 
 use super::Params;
-use super::evidence::{Evidence, Group, Hot, Watched, unit_of};
+use super::evidence::{Evidence, Group, Hot, Watched};
 use super::signals::{PROCESS, SATURATION};
-use crate::model::{HostPath, Percent, Subject};
+use crate::model::{HostPath, Percent, Subject, owner_of};
 
 /// From this nice value on a process leaves the CPU to others by itself.
 const YIELDING_NICE: i32 = 10;
@@ -69,7 +69,7 @@ impl<'a> Suspect<'a> {
             Subject::Process { pid, start_ticks, .. } => Self::by(evidence, evidence.process(*pid, *start_ticks), None),
             Subject::Unit { name } => {
                 let group = evidence.groups.value().and_then(|g| g.iter().find(|g| g.unit.as_deref() == Some(name)));
-                let inside = |p: &&Hot| p.watched.value().is_some_and(|w| unit_of(&w.facts.cgroup).as_deref() == Some(name));
+                let inside = |p: &&Hot| p.watched.value().is_some_and(|w| owner_of(&w.facts.cgroup).as_deref() == Some(name));
                 Self { process: all().find(inside), group, unit: Some(name) }
             }
             Subject::Host | Subject::Filesystem { .. } | Subject::Disk { .. } => {

@@ -103,13 +103,18 @@ pub fn line(body: &Body) -> Option<Line> {
             step: Some(intent.to_string()),
             outcome: Some(format!("{:?}", effect.state).to_lowercase()),
             ..plain(
-                format!(
-                    "step {} freed {} over {} objects, {} left alone",
-                    intent.short(),
-                    effect.freed,
-                    effect.done,
-                    effect.skipped.values().sum::<u64>()
-                ),
+                match effect.available_delta {
+                    None if effect.freed.0 == 0 && !effect.notes.is_empty() => {
+                        format!("step {}: {}", intent.short(), effect.notes.join("; "))
+                    }
+                    _ => format!(
+                        "step {} freed {} over {} objects, {} left alone",
+                        intent.short(),
+                        effect.freed,
+                        effect.done,
+                        effect.skipped.values().sum::<u64>()
+                    ),
+                },
                 message_id::STEP_DONE,
             )
         },

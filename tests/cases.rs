@@ -70,7 +70,7 @@ fn targets(step: &Step, case: &Path) -> Targets {
         age_s: 3600.0,
         parent: 1,
         unit: target.unit.clone(),
-        cgroup: "/".into(),
+        cgroup: format!("/system.slice/{}", target.unit.as_deref().unwrap_or_default()).as_str().into(),
         kernel_thread: false,
         realtime: false,
         idle_class: false,

@@ -51,7 +51,8 @@ fn wrong_arguments_are_64_and_help_is_0() {
     for wrong in [
         &["nonsense"][..],
         &[],
-        &["plan", "disk"],
+        &["plan"],
+        &["plan", "disk", "--mount", "/var", "--unit", "app.service"],
         &["pause", "--for", "2 weeks"],
         &["pause", "--for", "0"],
         &["bundle", "last"],

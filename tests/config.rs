@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use byteport::config::{self, Problem};
 use byteport::guard::Mode;
+use byteport::model::RunbookId;
 
 struct Etc {
     dir: tempfile::TempDir,
@@ -122,13 +123,34 @@ fn later_files_win_key_by_key_and_lists_are_replaced() {
     assert_eq!(loaded.files().len(), 3);
     etc.put("agent.toml.d/30-c.toml", "[disk.limits]\nmounts = [\"/a\", \"/b\"]\nmax_files = 7\n");
     etc.put("agent.toml.d/40-d.toml", "disk.limits.mounts = [\"/c\"]\n");
-    let limits = config::load_agent(&path, &unset).unwrap().config.policies.into_values().next().unwrap().limits;
+    let limits = config::load_agent(&path, &unset).unwrap().config.policies[&RunbookId::new("disk")].limits.clone();
     assert_eq!((limits.mounts, limits.max_files), (vec!["/c".into()], 7));
     let level = setting(&loaded.effective(), "log_level");
     let place = format!("{}/agent.toml.d/20-b.toml:1", etc.dir.path().display());
     assert_eq!((level.asked, level.applied.as_str(), level.because), (Some(("\"error\"".into(), place)), "\"error\"", None));
     assert_eq!(setting(&loaded.effective(), "listen").asked, None);
     assert_eq!(setting(&loaded.effective(), "listen").applied, "\"127.0.0.1:9634\"");
+}
+
+#[test]
+fn a_limit_that_means_nothing_to_its_runbook_is_refused_where_it_is_written_and_not_shown() {
+    let etc = Etc::new();
+    let path = etc.put(
+        "agent.toml",
+        "[memory.limits]\nlog_roots = [\"/var/log\"]\nprocesses = [\"worker\"]\n[disk.limits]\nsteps = [\"tmp\", \"kill_process\"]\n",
+    );
+    let problems = etc.shown(&config::load_agent(&path, &unset).unwrap_err());
+    assert!(problems.contains("agent.toml:2:1: no step of runbook memory goes by this limit"), "{problems}");
+    assert!(problems.contains("agent.toml:5:1: kill_process is no step of runbook disk"), "{problems}");
+    let path = etc.put("agent.toml", "[memory.limits]\nprocesses = [\"worker\"]\n");
+    let loaded = config::load_agent(&path, &unset).unwrap();
+    assert_eq!(setting(&loaded.effective(), "memory.limits.processes").applied, "[\"worker\"]");
+    assert_eq!(setting(&loaded.effective(), "memory.limits.steps").applied, "[\"oom_preference\",\"memory_high\"]");
+    assert_eq!(
+        setting(&loaded.effective(), "disk.limits.steps").applied,
+        "[\"compress_logs\",\"rotated_logs\",\"vacuum_journal\",\"tmp\"]"
+    );
+    assert!(loaded.effective().settings.iter().all(|s| s.key != "memory.limits.log_roots" && s.key != "disk.limits.processes"));
 }
 
 #[test]
@@ -308,7 +330,7 @@ fn what_only_is_wrong_together_is_judged_over_all_files() {
     assert!(shown.starts_with("/etc/byteport/agent.toml:1:2: ") && shown.contains("must be under usage_warning_percent"), "{shown}");
     etc.put("agent.toml.d/50.toml", "[disk]\nusage_floor_percent = 60\n");
     let loaded = config::load_agent(&path, &unset).unwrap();
-    assert_eq!(loaded.config.params.values().next().unwrap()["usage_floor_percent"], 60.0);
+    assert_eq!(loaded.config.params[&RunbookId::new("disk")]["usage_floor_percent"], 60.0);
     let floor = setting(&loaded.effective(), "disk.usage_floor_percent");
     assert_eq!((floor.asked.unwrap().0.as_str(), floor.applied.as_str()), ("60", "60.0"));
     etc.put("agent.toml.d/50.toml", "[disk]\nusage_floor_percent = 75\n");
@@ -321,9 +343,9 @@ fn consent_is_for_what_is_named_and_nothing_else() {
     let etc = Etc::new();
     let path = etc.put("agent.toml", "mode = \"act\"\nallow = [\"disk\"]\n[disk.limits]\nmounts = [\"/srv\"]\n");
     let policies = config::load_agent(&path, &unset).unwrap().config.policies;
-    let disk = policies.values().next().unwrap();
+    let disk = &policies[&RunbookId::new("disk")];
     assert!(disk.runbook_allowed && disk.mode == Mode::Act && disk.limits.mounts == ["/srv".into()]);
     let policies = config::load_agent(&etc.put("agent.toml", ""), &unset).unwrap().config.policies;
-    let disk = policies.values().next().unwrap();
+    let disk = &policies[&RunbookId::new("disk")];
     assert!(!disk.runbook_allowed && disk.mode == Mode::Observe && disk.limits.mounts.is_empty());
 }

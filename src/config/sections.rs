@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue, Error};
 use super::findings::{self, Asked, Table};
 use super::layers::Source;
 use super::problem::Problem;
-use crate::model::RunbookId;
+use crate::model::{RunbookId, StepKind};
 use crate::runbooks::{self, Entry};
 
 #[derive(Debug)]
@@ -76,7 +76,13 @@ impl<'s> Merged<'s> {
             limit.is_some_and(|limit| !limit.contains('.') && !entry.goes_by(limit))
         };
         let why = |key: &String| self.problem(key, &format!("no step of runbook {} goes by this limit", entry.id));
-        self.asked.keys().filter(idle).map(why).collect()
+        let steps = format!("{below}.steps");
+        let foreign = self.asked.get(&steps).into_iter().flat_map(|asked| {
+            let written = |kind: &&StepKind| !entry.steps.contains(kind) && asked.text.contains(&format!("\"{}\"", kind.as_str()));
+            StepKind::ALL.iter().filter(written).map(|kind| format!("{} is no step of runbook {}", kind.as_str(), entry.id))
+        });
+        let foreign: Vec<Problem> = foreign.map(|why| self.problem(&steps, &why)).collect();
+        self.asked.keys().filter(idle).map(why).chain(foreign).collect()
     }
 
     /// A problem with what was asked under a key, where it was asked.

@@ -138,6 +138,9 @@ fn expected(step: &StepStory<'_>) -> String {
 
 /// `1.20 GiB and 12 inodes (an estimate)`.
 pub(super) fn plan_expected(e: &crate::model::Expected) -> String {
+    if e.bytes.0 == 0 && e.inodes == 0 {
+        return "nothing that is counted in bytes".to_owned();
+    }
     let inodes = if e.inodes > 0 { format!(" and {}", count(e.inodes, "inode")) } else { String::new() };
     format!("{}{inodes}{}", e.bytes, if e.estimate { " (an estimate)" } else { "" })
 }

@@ -141,7 +141,8 @@ pub(super) fn did(effect: &Effect) -> String {
         EffectState::Partial => "stopped before the end",
         EffectState::Failed => "failed, nothing was changed",
     };
-    let mut parts = vec![format!("{state}: freed {}", effect.freed)];
+    let on_a_disk = effect.freed.0 > 0 || effect.available_delta.is_some();
+    let mut parts = vec![if on_a_disk { format!("{state}: freed {}", effect.freed) } else { state.to_owned() }];
     if effect.inodes > 0 {
         parts.push(count(effect.inodes, "inode"));
     }

@@ -139,7 +139,11 @@ impl Entry {
             page: R::PAGE,
             resolve: |section| {
                 let typed: R::Params = serde::Deserialize::deserialize(toml::de::Deserializer::from(section))?;
-                serde_json::to_value(typed).map_err(serde::de::Error::custom)
+                let mut params = serde_json::to_value(typed).map_err(serde::de::Error::custom)?;
+                if let Some(serde_json::Value::Array(steps)) = params.pointer_mut("/limits/steps") {
+                    steps.retain(|step| R::STEPS.iter().any(|kind| step == kind.as_str()));
+                }
+                Ok(params)
             },
             problems: |p| Ok(R::problems(&params::<R>(p)?)),
             watch: |p| {

@@ -113,7 +113,7 @@ impl Postmortem {
 }
 
 pub(super) fn expected(s: &Told) -> String {
-    match s.expected_bytes {
+    match s.expected_bytes.filter(|bytes| bytes.0 > 0) {
         Some(bytes) if s.estimate => format!("~{bytes}"),
         Some(bytes) => bytes.to_string(),
         None => "-".into(),
@@ -123,10 +123,12 @@ pub(super) fn expected(s: &Told) -> String {
 /// Freed bytes, deviation, inodes and what was left alone; dashes where there is no effect.
 pub(super) fn real(s: &Told) -> [String; 4] {
     let dash = || "-".to_owned();
-    let deviation = s.freed.filter(|_| s.expected_bytes.is_some()).map(|f| deviation_text(s.expected_bytes.unwrap_or_default().0, f.0));
+    let deviation =
+        s.freed.filter(|_| s.expected_bytes.is_some_and(|e| e.0 > 0)).map(|f| deviation_text(s.expected_bytes.unwrap_or_default().0, f.0));
     let skipped: Vec<String> = s.skipped.iter().map(|(reason, n)| format!("{n} {}", steps::skip(*reason))).collect();
     [
-        s.freed.map_or_else(dash, |b| b.to_string()),
+        // A limit or a restart frees nothing on a disk, and is not meant to.
+        s.freed.filter(|freed| freed.0 > 0 || s.expected_bytes.is_some_and(|e| e.0 > 0)).map_or_else(dash, |b| b.to_string()),
         deviation.unwrap_or_else(dash),
         s.inodes.map_or_else(dash, super::super::human::thousands),
         if skipped.is_empty() { dash() } else { skipped.join(", ") },

@@ -121,7 +121,7 @@ pub struct List {
 
 #[derive(Debug, Args)]
 pub struct Show {
-    /// Incident id, the unique beginning of one, or `last`
+    /// Incident id, the unique beginning of one, `last`, or a runbook's name for its last one
     pub id: String,
     /// As Markdown, for a ticket
     #[arg(long, conflicts_with = "json")]
@@ -130,7 +130,7 @@ pub struct Show {
 
 #[derive(Debug, Args)]
 pub struct One {
-    /// Incident id, the unique beginning of one, or `last`
+    /// Incident id, the unique beginning of one, `last`, or a runbook's name for its last one
     pub id: String,
 }
 
@@ -148,7 +148,7 @@ pub struct Plan {
 
 #[derive(Debug, Args)]
 pub struct Bundle {
-    /// Incident id, the unique beginning of one, or `last`
+    /// Incident id, the unique beginning of one, `last`, or a runbook's name for its last one
     pub id: String,
     /// File to write; must not exist yet
     #[arg(long, short = 'o', value_name = "FILE")]

@@ -80,7 +80,7 @@ impl Reader {
         texts.iter().map(|t| Ok(serde_json::from_str(t)?)).collect()
     }
 
-    /// What a person typed: a whole name, the beginning of exactly one, or `last`.
+    /// What a person typed: a whole name, the beginning of exactly one, `last`, or a runbook's name for its last one.
     ///
     /// # Errors
     /// When it is no incident's, or several incidents'.
@@ -89,7 +89,8 @@ impl Reader {
         if name == "last" && !all.is_empty() {
             return Ok(all.swap_remove(0));
         }
-        if let Some(at) = all.iter().position(|s| s.id.0 == name) {
+        // Newest first: a runbook's name is its last incident.
+        if let Some(at) = all.iter().position(|s| s.id.0 == name || s.runbook.0 == name) {
             return Ok(all.swap_remove(at));
         }
         all.retain(|s| !name.is_empty() && s.id.0.starts_with(name));

@@ -17,6 +17,9 @@ use crate::guard::PastAct;
 use crate::model::{Body, Bytes, Entry, IncidentId, IncidentSummary, IntentId, Now, Observed, RunbookId};
 use crate::wire::local::{Pause, Resume};
 
+/// Incidents among which a runbook's last one is looked for.
+const LOOKED_THROUGH: usize = 1000;
+
 #[derive(Debug)]
 pub struct Store {
     pub(super) chain: Chain,
@@ -284,7 +287,7 @@ impl Store {
         self.find_summary(incident)?.ok_or_else(|| RecordError::NoIncident(incident.0.clone()))
     }
 
-    /// What a person typed: a whole name, the beginning of exactly one, or `last`.
+    /// What a person typed: a whole name, the beginning of exactly one, `last`, or a runbook's name for its last one.
     ///
     /// # Errors
     /// When it is no incident's, or several incidents'.
@@ -292,6 +295,10 @@ impl Store {
         if name == "last" {
             let newest = self.summaries(1)?.pop();
             return newest.map(|s| s.id).ok_or_else(|| RecordError::NoIncident("yet".into()));
+        }
+        // Newest first: a runbook's name is its last incident.
+        if let Some(newest) = self.summaries(LOOKED_THROUGH)?.into_iter().find(|s| s.runbook.0 == name) {
+            return Ok(newest.id);
         }
         let like = || -> rusqlite::Result<Vec<String>> {
             let mut ids = self.chain.conn.prepare("SELECT id FROM incidents WHERE substr(id, 1, length(?1)) = ?1 ORDER BY id LIMIT 2")?;

@@ -5,7 +5,7 @@
 //! | GET `/v1/status` | | [`Status`] |
 //! | GET `/v1/top` | | [`Top`] |
 //! | GET `/v1/incidents` | | `[IncidentSummary]`, newest first |
-//! | GET `/v1/incidents/{id}` | | [`Incident`]; `id` may be `last` or a unique prefix |
+//! | GET `/v1/incidents/{id}` | | [`Incident`]; `id` may be `last`, a runbook's name for its last one, or a unique prefix |
 //! | GET `/v1/config` | | [`ConfigView`] |
 //! | POST `/v1/plan` | [`PlanAsk`] | [`PlanAnswer`] |
 //! | POST `/v1/pause` | [`Pause`] | [`Status`] |

@@ -1,44 +1,12 @@
-//! Who a unit and a process are, told by other means than the ones under test: `systemctl`, and `/proc` read plainly.
+//! Who a process is, told by other means than the ones under test: `/proc` read plainly.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::process::Command;
 
 use byteport::host::{Read, ReadError};
-use byteport::model::{Bytes, HostPath, ProcessFacts, ProcessTarget, UnitFacts};
+use byteport::model::{HostPath, ProcessFacts, ProcessTarget};
 
 fn not_here<T>(what: String, why: &str) -> Read<T> {
     Err(ReadError::NotHere { what, why: why.to_owned() })
-}
-
-pub fn unit(name: &str) -> Read<UnitFacts> {
-    let told = |args: &[&str]| {
-        let out = Command::new("systemctl").args(args).arg(name).output().expect("systemctl");
-        String::from_utf8_lossy(&out.stdout).into_owned()
-    };
-    let shown = told(&["show"]);
-    let figures: BTreeMap<&str, &str> = shown.lines().filter_map(|l| l.split_once('=')).collect();
-    if figures.get("LoadState") != Some(&"loaded") {
-        return not_here(name.to_owned(), "it is not loaded");
-    }
-    let text = |key: &str| figures.get(key).copied().unwrap_or_default();
-    let number = |key: &str| text(key).parse::<u64>().ok();
-    Ok(UnitFacts {
-        name: text("Id").into(),
-        active: text("ActiveState").into(),
-        invocation: text("InvocationID").into(),
-        active_for_s: 1e6,
-        restarts: u32::try_from(number("NRestarts").unwrap_or(0)).expect("a count"),
-        start_limit_s: 10.0,
-        job_queued: number("Job").is_some_and(|id| id != 0),
-        restart_safe: told(&["cat"]).lines().any(|l| l == "Restart=safe"),
-        main_pid: number("MainPID").and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid != 0),
-        cgroup: text("ControlGroup").into(),
-        memory_high: number("MemoryHigh").map(Bytes),
-        memory_max: number("MemoryMax").map(Bytes),
-        cpu_weight: number("CPUWeight"),
-        cpu_quota_percent: None,
-    })
 }
 
 pub fn process(pid: u32) -> Read<ProcessFacts> {
@@ -84,7 +52,7 @@ pub fn as_examined(target: &ProcessTarget) -> ProcessFacts {
         age_s: 1e6,
         parent: 1,
         unit: target.unit.clone(),
-        cgroup: HostPath::from("/"),
+        cgroup: format!("/system.slice/{}", target.unit.as_deref().unwrap_or_default()).as_str().into(),
         kernel_thread: false,
         realtime: false,
         idle_class: false,

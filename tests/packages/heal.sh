@@ -39,15 +39,16 @@ df --output=pcent /srv/data | tail -1 | tr -dc 0-9 >"$out/before"
 cp /harness/live /srv/data/log/today.log || exit 1
 df --output=pcent /srv/data | tail -1 | tr -dc 0-9 >"$out/full"
 
-closed() { byteportctl incidents --json | grep -q '"outcome": *"'; }
+# The processors of this machine may have incidents of their own.
+closed() { byteportctl incidents show disk --json | grep -q '"outcome": *"'; }
 until_true 150 closed
 df --output=pcent /srv/data | tail -1 | tr -dc 0-9 >"$out/after"
 byteportctl incidents --json >"$out/incidents.json"
-byteportctl incidents show last --markdown >"$out/postmortem.md"
-byteportctl bundle last -o "$out/bundle" >&2
-byteportctl explain last >"$out/explained" 2>&1
+byteportctl incidents show disk --markdown >"$out/postmortem.md"
+byteportctl bundle disk -o "$out/bundle" >&2
+byteportctl explain disk >"$out/explained" 2>&1
 byteportctl doctor >"$out/doctor" 2>&1
-id=$(grep -o '"id": *"[^"]*"' "$out/incidents.json" | head -1 | cut -d '"' -f 4)
+id=$(grep -o '"id": *"disk-[^"]*"' "$out/incidents.json" | head -1 | cut -d '"' -f 4)
 journalctl --sync
 journalctl -t byteport-agent BYTEPORT_INCIDENT="$id" -o json --no-pager >"$out/story.json"
 journalctl -x -t byteport-agent BYTEPORT_INCIDENT="$id" --no-pager >"$out/story"

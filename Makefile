@@ -2,7 +2,7 @@
 PROFILE ?= release
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-vm check bench package
+.PHONY: help run test test-vm check bench bench-vm package
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,10 @@ check: ## format, lints, documentation, licences, unused dependencies
 bench: ## the benchmarks, as ratios to du, find and the packaged peers
 	packaging/setup.sh build run bench
 	cargo bench --locked
+
+bench-vm: ## a leak and a global OOM beside earlyoom and systemd-oomd, in a virtual machine: writes docs/peers.md (root; half an hour)
+	packaging/setup.sh build package vm
+	cargo test --locked --test vm -- --peers
 
 package: ## target/packages/*.deb and *.rpm (PROFILE=dev: quick, for tests)
 	packaging/setup.sh build package

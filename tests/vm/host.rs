@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::exec::{Guest, Ran};
 use crate::machine::{Machine, remove_disks};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, write_state};
 
 /// Any one command. Generous: translated, on a machine that has other work.
 const COMMAND: Duration = Duration::from_secs(120);
@@ -57,11 +57,22 @@ pub struct Incident {
 impl<'a> Host<'a> {
     /// Restored; a month ago, so that what a scenario puts there first is old.
     pub fn restored(snapshot: &'a Snapshot, payload: &'a Path, dir: &Path) -> Host<'a> {
+        Self::resumed(snapshot, payload, dir, 30)
+    }
+
+    /// Restored; it is so many days ago.
+    pub fn resumed(snapshot: &'a Snapshot, payload: &'a Path, dir: &Path, days: u64) -> Host<'a> {
         let machine = snapshot.restore(payload, dir).unwrap_or_else(|why| panic!("not restored: {why}"));
         let guest = machine.guest(Duration::from_secs(60)).unwrap_or_else(|why| panic!("not restored: {why}"));
         let mut host = Host { snapshot, payload, dir: dir.to_owned(), running: Some((machine, guest)) };
-        host.set_clock_back(30);
+        host.set_clock_back(days);
         host
+    }
+
+    /// Stopped where it is, for others to go on from.
+    pub fn saved(mut self) -> Result<(), String> {
+        self.sh("sync; echo 3 >/proc/sys/vm/drop_caches");
+        write_state(self.running.take().expect("it has power").0, &self.dir)
     }
 
     /// Runs a script that may fail.
@@ -84,7 +95,7 @@ impl<'a> Host<'a> {
         ran.said
     }
 
-    fn set_clock_back(&mut self, days: u64) {
+    pub fn set_clock_back(&mut self, days: u64) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
         self.sh(&format!("date -s @{} >/dev/null", now - days * 86_400));
     }
@@ -117,6 +128,16 @@ impl<'a> Host<'a> {
         }
     }
 
+    /// The runbook may act; `short` are lines of its section that make its windows shorter, `limits` go to both sides.
+    pub fn installed_for(&mut self, runbook: &str, short: &str, limits: &str) {
+        self.installed(
+            &format!(
+                "mode = \"act\"\nallow = [\"{runbook}\"]\nsample_interval = \"1s\"\n[{runbook}]\n{short}\n[{runbook}.limits]\n{limits}"
+            ),
+            &format!("allow = [\"{runbook}\"]\n[{runbook}]\n{limits}"),
+        );
+    }
+
     /// # Panics
     /// When this command does not come to succeed in time.
     pub fn sees(&mut self, command: &str) {
@@ -138,13 +159,18 @@ impl<'a> Host<'a> {
 
     /// The incident after the first `known` ones, once it is closed.
     pub fn closed(&mut self, known: usize) -> Incident {
-        let end = Instant::now() + EPISODE;
+        self.closed_within(EPISODE, known)
+    }
+
+    /// The same for what takes longer to be told.
+    pub fn closed_within(&mut self, limit: Duration, known: usize) -> Incident {
+        let end = Instant::now() + limit;
         loop {
             let found = self.incidents().get(known).filter(|i| i["closed"].is_object()).cloned();
             if let Some(summary) = found {
                 return self.incident(&summary);
             }
-            assert!(Instant::now() < end, "no closed incident within {EPISODE:?}");
+            assert!(Instant::now() < end, "no closed incident within {limit:?}");
             std::thread::sleep(Duration::from_secs(1));
         }
     }
@@ -172,8 +198,19 @@ impl<'a> Host<'a> {
     /// The power is cut and comes back.
     pub fn cut_power(&mut self) {
         self.running.take().expect("it has power").0.end();
-        let machine = self.snapshot.boot_again(self.payload, &self.dir).unwrap_or_else(|why| panic!("after the cut: {why}"));
-        let guest = machine.guest(BOOT).unwrap_or_else(|why| panic!("after the cut: {why}"));
+        self.booted_again("after the cut");
+    }
+
+    /// As a person does it: everything is asked to end first.
+    pub fn reboot(&mut self) {
+        self.sh("systemctl reboot --no-block");
+        self.running.take().expect("it has power").0.ended(BOOT).unwrap_or_else(|why| panic!("{why}"));
+        self.booted_again("after the reboot");
+    }
+
+    fn booted_again(&mut self, when: &str) {
+        let machine = self.snapshot.boot_again(self.payload, &self.dir).unwrap_or_else(|why| panic!("{when}: {why}"));
+        let guest = machine.guest(BOOT).unwrap_or_else(|why| panic!("{when}: {why}"));
         self.running = Some((machine, guest));
         self.sees("byteportctl incidents");
     }
@@ -220,6 +257,37 @@ impl Incident {
 
     pub fn signals(&self) -> Vec<&str> {
         self.all("opened").iter().flat_map(|b| b["signals"].as_array()).flatten().filter_map(|s| s["kind"].as_str()).collect()
+    }
+
+    /// Kinds of the steps that were begun.
+    pub fn steps(&self) -> Vec<&str> {
+        self.all("intent").iter().filter_map(|b| b["kind"].as_str()).collect()
+    }
+
+    pub fn count(&self, kind: &str) -> usize {
+        self.steps().iter().filter(|s| **s == kind).count()
+    }
+
+    /// How many of them last until they are taken back.
+    pub fn standing(&self) -> usize {
+        self.steps().iter().filter(|s| ["oom_preference", "cpu_weight", "calm_process", "cpu_quota", "memory_high"].contains(s)).count()
+    }
+
+    /// Whether the last verdict says so.
+    pub fn resolved(&self) -> bool {
+        self.all("verdict").last().is_some_and(|v| v["verdict"]["resolved"].is_object())
+    }
+
+    /// # Panics
+    /// When it came to something else.
+    pub fn ended(&self, outcome: &str, class: &str) {
+        let came = (self.outcome.as_str(), self.class.as_str());
+        assert_eq!(came, (outcome, class), "{:?}, refused {:?}, signals {:?}", self.kinds(), self.all("refused"), self.signals());
+    }
+
+    /// All of it, to look for a word in.
+    pub fn text(&self) -> String {
+        self.entries.iter().map(|(kind, body, _)| format!("{kind} {body}\n")).collect()
     }
 
     /// The boot clock at the last entry of this kind.

@@ -12,7 +12,7 @@ use crate::support::output;
 
 /// Besides Debian's essential packages. What the package under test depends on is here: there is no network to get it by.
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,udev,kmod,procps,util-linux,mount,libssl3,e2fsprogs,xfsprogs,lvm2,dmsetup,curl,\
-busybox-static,qemu-guest-agent,linux-image-cloud-amd64";
+busybox-static,qemu-guest-agent,cron,earlyoom,systemd-oomd,linux-image-cloud-amd64";
 
 /// A system that boots quickly and the same way every time; with its own small initial ramdisk, which loads the disk and no more.
 const CUSTOMISE: &str = r#"
@@ -25,6 +25,24 @@ printf '[Journal]\nRateLimitIntervalSec=0\n' >"$1/etc/systemd/journald.conf.d/te
 for unit in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer \
     getty.target systemd-networkd.service systemd-resolved.service systemd-timesyncd.service; do
     ln -sf /dev/null "$1/etc/systemd/system/$unit"
+done
+# The way in outlives what is done to the rest: memory that is gone, a storm of forks, a spinner on each processor.
+mkdir -p "$1/etc/systemd/system/qemu-guest-agent.service.d"
+cat >"$1/etc/systemd/system/harness.slice" <<'END'
+[Slice]
+MemoryMin=48M
+CPUWeight=1000
+END
+cat >"$1/etc/systemd/system/qemu-guest-agent.service.d/harness.conf" <<'END'
+[Service]
+Slice=harness.slice
+OOMScoreAdjust=-1000
+MemoryMin=48M
+TasksMax=infinity
+END
+# What a scenario wants of these it starts itself.
+for unit in cron.service earlyoom.service systemd-oomd.service systemd-oomd.socket dbus-org.freedesktop.oom1.service; do
+    rm -f "$1"/etc/systemd/system/*.wants/"$unit" "$1/etc/systemd/system/$unit"
 done
 
 kernel=$(ls "$1/lib/modules")
@@ -58,7 +76,7 @@ rm -r "$tree"
 "#;
 
 /// Files that a machine is started from.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Image {
     /// The folder of all that is made from this recipe.
     pub dir: PathBuf,

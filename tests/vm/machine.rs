@@ -93,6 +93,11 @@ impl Machine {
         Guest::reached(&self.sockets.path().join("agent"), limit)
     }
 
+    /// Waits until it has ended by itself.
+    pub fn ended(mut self, limit: Duration) -> Result<(), String> {
+        self.process.ends_within(limit).map(drop).ok_or_else(|| format!("it is still there after {limit:?}"))
+    }
+
     /// Ends it, whatever it is doing: as where the power is cut.
     pub fn end(mut self) {
         drop(self.ask("quit", json!({})));

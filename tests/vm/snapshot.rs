@@ -57,6 +57,19 @@ impl Snapshot {
         Ok(machine)
     }
 
+    /// One that has lived on from here: `live` leaves its disks and its state in a folder of this name. Kept until the name is another.
+    pub fn older(&self, name: &str, live: impl FnOnce(&Path) -> Result<(), String>) -> Result<Snapshot, String> {
+        let dir = self.dir.join("older");
+        let told = dir.join(name);
+        if !told.exists() {
+            drop(fs::remove_dir_all(&dir));
+            fs::create_dir(&dir).map_err(|e| e.to_string())?;
+            live(&dir)?;
+            fs::write(told, "").map_err(|e| e.to_string())?;
+        }
+        Ok(Snapshot { image: self.image.clone(), accelerator: self.accelerator, dir })
+    }
+
     /// The same machine again, from the disks that it left.
     pub fn boot_again(&self, payload: &Path, dir: &Path) -> Result<Machine, String> {
         Machine::start(&self.image, self.accelerator, payload, dir, None)
@@ -65,12 +78,17 @@ impl Snapshot {
 
 fn save(image: &Image, accelerator: Accelerator, payload: &Path, dir: &Path) -> Result<(), String> {
     make_disks(&image.root(), dir);
-    let mut machine = Machine::start(image, accelerator, payload, dir, None)?;
+    let machine = Machine::start(image, accelerator, payload, dir, None)?;
     let mut guest = machine.guest(BOOT)?;
     let ran = guest.run("systemctl is-system-running --wait; sync; echo 3 >/proc/sys/vm/drop_caches", BOOT)?;
     if !ran.said.starts_with("running") {
         return Err(format!("the system is {}\n{}", ran.said, guest.run("systemctl --failed --no-pager; dmesg | tail -30", BOOT)?.said));
     }
+    write_state(machine, dir)
+}
+
+/// Stops it, and keeps what is in its memory beside its disks.
+pub fn write_state(mut machine: Machine, dir: &Path) -> Result<(), String> {
     machine.ask("stop", json!({}))?;
     machine.ask("migrate-set-parameters", json!({ "max-bandwidth": 1_u64 << 40 }))?;
     machine.ask("migrate", json!({ "uri": format!("exec:cat >'{}'", dir.join("state").display()) }))?;

@@ -11,9 +11,11 @@ use crate::machine::{Machine, remove_disks};
 use crate::snapshot::{Snapshot, write_state};
 
 /// Any one command. Generous: translated, on a machine that has other work.
-const COMMAND: Duration = Duration::from_secs(120);
+const COMMAND: Duration = Duration::from_secs(300);
 /// From a fault to the end of its incident: gather, act, verify, and half a minute until the second look.
 pub const EPISODE: Duration = Duration::from_secs(240);
+/// The same where the episode takes its time: a service that stops slowly, a limit that stands until the cause is gone.
+pub const SLOW: Duration = Duration::from_secs(480);
 const BOOT: Duration = Duration::from_secs(300);
 
 /// Known to every script. `site DISK`: ext4 on it, mounted at /srv/data with a service's folders. `fill FILE PERCENT`: a file of that name, so large that `df` prints that for its filesystem.
@@ -141,7 +143,7 @@ impl<'a> Host<'a> {
     /// # Panics
     /// When this command does not come to succeed in time.
     pub fn sees(&mut self, command: &str) {
-        self.sh_within(COMMAND, &format!("holds() {{ {command}; }} >/dev/null 2>&1\nuntil_true 90 holds"));
+        self.sh_within(COMMAND, &format!("holds() {{ {command}; }} >/dev/null 2>&1\nuntil_true 240 holds"));
     }
 
     /// Seconds on the guest's boot clock.
@@ -159,18 +161,19 @@ impl<'a> Host<'a> {
 
     /// The incident after the first `known` ones, once it is closed.
     pub fn closed(&mut self, known: usize) -> Incident {
-        self.closed_within(EPISODE, known)
+        self.closed_within(EPISODE, "", known)
     }
 
-    /// The same for what takes longer to be told.
-    pub fn closed_within(&mut self, limit: Duration, known: usize) -> Incident {
+    /// The same among those of one runbook (empty: of all), for what takes longer to be told.
+    pub fn closed_within(&mut self, limit: Duration, runbook: &str, known: usize) -> Incident {
         let end = Instant::now() + limit;
         loop {
-            let found = self.incidents().get(known).filter(|i| i["closed"].is_object()).cloned();
-            if let Some(summary) = found {
-                return self.incident(&summary);
+            let mut all = self.incidents();
+            all.retain(|i| runbook.is_empty() || i["runbook"] == runbook);
+            if let Some(summary) = all.get(known).filter(|i| i["closed"].is_object()) {
+                return self.incident(summary);
             }
-            assert!(Instant::now() < end, "no closed incident within {limit:?}");
+            assert!(Instant::now() < end, "no closed incident within {limit:?}: {all:#?}");
             std::thread::sleep(Duration::from_secs(1));
         }
     }

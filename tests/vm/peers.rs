@@ -45,7 +45,9 @@ pub struct Row {
     /// Seconds in which every task waited for memory.
     stalled_s: f64,
     kernel_kills: u64,
-    /// Processes that were there before the fault began, or were its own, and are gone: by unit.
+    /// The run of `app` that went wrong has been ended.
+    ended: bool,
+    /// Others' processes that were there when the fault began and are gone: by unit.
     lost: BTreeMap<String, usize>,
     /// The healer's own words.
     said: Vec<String>,
@@ -151,10 +153,11 @@ pub fn run(healer: Healer, fault: Fault, host: &mut Host<'_>) -> Row {
     let fault_at = host.uptime();
     // Who is there now, by unit: pid and start time.
     let before = processes(host);
+    let first = host.sh_within(SLOW, "systemctl show --value -p InvocationID app");
     std::thread::sleep(WINDOW);
     let watched = host.sh_within(SLOW, "cat /run/watch");
     let after = processes(host);
-    let ended = host.sh_within(SLOW, "systemctl show --value -p NRestarts,ActiveState,Result app | tr '\\n' ' '");
+    let run = host.sh_within(SLOW, "systemctl show --value -p InvocationID app; systemctl is-active app; true");
     let said = host.tried(healer.its_words(), SLOW).map_or_else(|why| why, |ran| ran.said);
 
     let samples: Vec<[f64; 6]> = watched.lines().filter_map(sample).filter(|s| s[0] >= fault_at).collect();
@@ -162,24 +165,26 @@ pub fn run(healer: Healer, fault: Fault, host: &mut Host<'_>) -> Row {
     let total: f64 = host.sh("awk '/^MemTotal/ { print $2 }' /proc/meminfo").trim().parse().expect("a number");
     let short_at = samples.iter().find(|s| s[1] < total * SHORT).map(|s| s[0]);
     let relief_s = short_at.and_then(|at| relieved(&samples, at, total));
-    let (first, last) = (samples[0], samples[samples.len() - 1]);
+    let (begin, last) = (samples[0], samples[samples.len() - 1]);
     let lost: BTreeMap<String, usize> = before
         .iter()
-        .filter(|(unit, _)| unit.as_str() != "watch.service")
+        .filter(|(unit, _)| !["watch.service", OFFENDER].contains(&unit.as_str()))
         .filter_map(|(unit, was)| {
             let is = after.get(unit).map_or(&[][..], Vec::as_slice);
             let gone = was.iter().filter(|p| !is.contains(p)).count();
             (gone > 0).then(|| (unit.clone(), gone))
         })
         .collect();
-    println!("{} / {}: app is {ended}, lost {lost:?}", fault.title(), healer.name());
+    let ended = run != format!("{first}active\n");
+    println!("{} / {}: app ended: {ended}, lost {lost:?}", fault.title(), healer.name());
     Row {
         fault,
         healer,
         short_at: short_at.map(|at| at - fault_at),
         relief_s,
-        stalled_s: (last[4] - first[4]) / 1e6,
-        kernel_kills: (last[5] - first[5]) as u64,
+        stalled_s: (last[4] - begin[4]) / 1e6,
+        kernel_kills: (last[5] - begin[5]) as u64,
+        ended,
         lost,
         said: said.lines().map(str::trim).filter(|l| !l.is_empty()).take(6).map(str::to_owned).collect(),
     }
@@ -222,12 +227,12 @@ pub fn page(rows: &[Row], machine: &str) -> String {
     for fault in Fault::ALL {
         let _ = writeln!(text, "\n## {}\n\n{}.\n", fault.title(), fault.about());
         text +=
-            "| in charge | short of memory after | time to relief | all tasks stalled | what ended | collateral | kernel's OOM kills |\n";
+            "| in charge | short of memory after | time to relief | all tasks stalled | `app` ended | collateral | kernel's OOM kills |\n";
         text += "| --- | ---: | ---: | ---: | --- | --- | ---: |\n";
         for row in rows.iter().filter(|r| r.fault == fault) {
             let seconds = |s: Option<f64>| s.map_or("never".to_owned(), |s| format!("{s:.1} s"));
-            let ended = row.lost.get(OFFENDER).map_or("nothing of `app`".to_owned(), |n| format!("{n} of `app`'s processes"));
-            let others: Vec<String> = row.lost.iter().filter(|(u, _)| *u != OFFENDER).map(|(u, n)| format!("`{u}` ({n})")).collect();
+            let ended = if row.ended { "yes" } else { "no" };
+            let others: Vec<String> = row.lost.iter().map(|(u, n)| format!("`{u}` ({n})")).collect();
             let collateral = if others.is_empty() { "none".to_owned() } else { others.join(", ") };
             let _ = writeln!(
                 text,
@@ -254,7 +259,8 @@ pub fn page(rows: &[Row], machine: &str) -> String {
          - *Short of memory*: less than {short:.0} % available, counted from the fault. *Relief*: from there until more than {relieved:.0} % is \
          available and stays so until the end, for at least {STAYS_S:.0} s.\n\
          - *All tasks stalled*: what the kernel adds up in `/proc/pressure/memory`, `full`.\n\
-         - *What ended*, *collateral*: processes (pid and start time) that were there when the fault began and are not there at the end, by unit.\n\
+         - *`app` ended*: the run of it that went wrong. *Collateral*: processes of others (pid and start time) that were there when the fault began \
+         and are not there at the end, by unit.\n\
          - earlyoom is as Debian delivers it. systemd-oomd is set up as Fedora does it: kills on pressure of `system.slice` (50 % for 20 s) and on swap (90 %). \
          BytePort has all its thresholds as delivered; its policy allows the runbook `memory` to limit and restart, and `app.service` says `Restart=safe`.\n\n\
          The seconds of an emulated machine are longer than yours: compare lines with each other, not with a clock.\n",

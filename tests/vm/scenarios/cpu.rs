@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::aged::{APP, spins};
 use crate::faults::{Consent, Unit};
-use crate::host::{Host, Incident};
+use crate::host::{Host, Incident, SLOW};
 use crate::score::Passed;
 
 /// Windows of minutes, in seconds; every share and amount is as delivered.
@@ -44,7 +44,7 @@ pub fn spinner_with_consent(host: &mut Host<'_>) -> Passed {
         "[ \"$(systemctl show --value -p CPUQuotaPerSecUSec {APP})\" != infinity ] && grep -q '^nr_throttled [1-9]' /sys/fs/cgroup/system.slice/{APP}/cpu.stat"
     );
     host.sh_within(Duration::from_secs(300), &format!("held() {{ {held}; }} 2>/dev/null; until_true 240 held"));
-    let incident = host.closed_within(Duration::from_secs(400), 0);
+    let incident = host.closed_within(SLOW, "cpu", 0);
     incident.ended("healed", "runaway_process");
     assert!(incident.signals().contains(&"process_cpu_saturation"), "{:?}", incident.signals());
     incident.is_in_order();
@@ -59,7 +59,7 @@ pub fn spinner_with_consent(host: &mut Host<'_>) -> Passed {
 pub fn spinner_without_consent(host: &mut Host<'_>) -> Passed {
     let first = host.property(APP, "InvocationID");
     let fault = spins(host, APP, 600);
-    let incident = host.closed(0);
+    let incident = host.closed_within(SLOW, "cpu", 0);
     incident.ended("escalated", "runaway_process");
     assert!(incident.refusals().contains(&"no_opt_in"), "{:?}", incident.refusals());
     untouched(host, &incident, APP, &first);
@@ -77,7 +77,7 @@ pub fn orphan_with_consent(host: &mut Host<'_>) -> Passed {
     host.installed_for("cpu", SHORT, "steps = [\"calm_process\", \"kill_process\"]\nprocesses = [\"spin\"]\n");
     let fault = host.uptime();
     host.sh(ORPHAN);
-    let incident = host.closed(0);
+    let incident = host.closed_within(SLOW, "cpu", 0);
     incident.ended("healed", "runaway_process");
     assert!(incident.signals().contains(&"process_cpu_saturation"), "{:?}", incident.signals());
     incident.is_in_order();
@@ -92,7 +92,7 @@ pub fn orphan_without_consent(host: &mut Host<'_>) -> Passed {
     host.installed_for("cpu", SHORT, LIMITS);
     let fault = host.uptime();
     host.sh(ORPHAN);
-    let incident = host.closed(0);
+    let incident = host.closed_within(SLOW, "cpu", 0);
     incident.ended("escalated", "runaway_process");
     incident.nothing_was_done();
     assert!(incident.refusals().contains(&"no_opt_in"), "{:?}", incident.refusals());
@@ -105,7 +105,7 @@ pub fn busy_and_legitimate(host: &mut Host<'_>) -> Passed {
     let work = "/usr/local/bin/workers 4 /usr/local/bin/work /var/tmp";
     let fault = begun(host, Unit { name: APP, run: work, lines: "", consent: Consent::Given });
     let first = host.property(APP, "InvocationID");
-    let incident = host.closed(0);
+    let incident = host.closed_within(SLOW, "cpu", 0);
     incident.ended("escalated", "legitimate_load");
     untouched(host, &incident, APP, &first);
     Passed::Escalated(incident.last("escalated") - fault)
@@ -117,7 +117,7 @@ pub fn cron_fan_out(host: &mut Host<'_>) -> Passed {
     host.installed_for("cpu", SHORT, LIMITS);
     let fault = host.uptime();
     host.sh("for n in 1 2 3 4; do echo '* * * * * root /usr/local/bin/spin 400'; done >/etc/cron.d/report; systemctl start cron");
-    let incident = host.closed(0);
+    let incident = host.closed_within(SLOW, "cpu", 0);
     incident.ended("escalated", "cron_fanout");
     incident.nothing_was_done();
     assert!(incident.refusals().contains(&"no_opt_in"), "{:?}", incident.refusals());
@@ -131,7 +131,7 @@ pub fn fork_bomb_at_its_limit(host: &mut Host<'_>) -> Passed {
     let bomb = Unit { name: APP, run: "/usr/local/bin/bomb 600", lines: "TasksMax=40", consent: Consent::None };
     let fault = begun(host, bomb);
     let first = host.property(APP, "InvocationID");
-    let incident = host.closed(0);
+    let incident = host.closed_within(SLOW, "cpu", 0);
     incident.ended("escalated", "fork_storm");
     assert!(incident.signals().contains(&"fork_storm"), "{:?}", incident.signals());
     untouched(host, &incident, APP, &first);
@@ -143,7 +143,7 @@ pub fn fork_bomb_at_its_limit(host: &mut Host<'_>) -> Passed {
 pub fn fork_bomb_without_limit(host: &mut Host<'_>) -> Passed {
     let bomb = Unit { name: APP, run: "/usr/local/bin/storm 600", lines: "TasksMax=infinity", consent: Consent::Given };
     let fault = begun(host, bomb);
-    let incident = host.closed(0);
+    let incident = host.closed_within(SLOW, "cpu", 0);
     assert_eq!(incident.class, "fork_storm", "{:?}", incident.kinds());
     incident.is_in_order();
     assert!(!incident.steps().is_empty(), "{:?}", incident.refusals());
@@ -160,7 +160,7 @@ pub fn throttled_by_its_quota(host: &mut Host<'_>) -> Passed {
     let unit = Unit { name: APP, run: "/usr/local/bin/spin", lines: "CPUQuota=20%", consent: Consent::Given };
     let fault = begun(host, unit);
     let first = host.property(APP, "InvocationID");
-    let incident = host.closed(0);
+    let incident = host.closed_within(SLOW, "cpu", 0);
     incident.ended("escalated", "limit_throttling");
     assert!(incident.signals().contains(&"cpu_throttle_high"), "{:?}", incident.signals());
     incident.nothing_was_done();

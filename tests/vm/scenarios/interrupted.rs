@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::aged::{APP, WEB, leaks, spins};
 use super::cpu;
-use crate::host::Host;
+use crate::host::{Host, SLOW};
 use crate::score::Passed;
 
 /// A unit that spins for so long, and has just been given a quota.
@@ -19,7 +19,7 @@ fn held_down(host: &mut Host<'_>, seconds: u64) {
 fn let_go(host: &mut Host<'_>) {
     let free = format!("free() {{ [ \"$(systemctl show --value -p CPUQuotaPerSecUSec {APP})\" = infinity ]; }}");
     host.sh_within(Duration::from_secs(300), &format!("{free}; until_true 240 free"));
-    let incident = host.closed(0);
+    let incident = host.closed_within(SLOW, "cpu", 0);
     incident.is_in_order();
     cpu::unlimited(host, APP);
     host.sh("systemctl is-active byteport-agent byteport-actuator");
@@ -41,7 +41,7 @@ pub fn actuator_is_killed_in_a_restart(host: &mut Host<'_>) -> Passed {
     leaks(host, WEB);
     let stopping = "stopping() { [ \"$(systemctl show --value -p ActiveState web)\" = deactivating ]; }";
     host.sh_within(Duration::from_secs(300), &format!("{stopping}; until_true 240 stopping; systemctl kill -s KILL byteport-actuator"));
-    let incident = host.closed(0);
+    let incident = host.closed_within(SLOW, "memory", 0);
     incident.is_in_order();
     assert_eq!(incident.count("restart_unit"), 1, "{:?}", incident.steps());
     // systemd had the job, and brought it to its end; nobody asked for another.
@@ -54,7 +54,7 @@ pub fn actuator_is_killed_in_a_restart(host: &mut Host<'_>) -> Passed {
 pub fn reboot(host: &mut Host<'_>) -> Passed {
     held_down(host, 900);
     host.reboot();
-    let incident = host.closed(0);
+    let incident = host.closed_within(SLOW, "cpu", 0);
     incident.is_in_order();
     host.sh("[ ! -e /run/systemd/system.control/app.service.d ] && systemctl is-active byteport-agent byteport-actuator");
     Passed::Kept
@@ -68,7 +68,7 @@ pub fn everything_restarts(host: &mut Host<'_>) -> Passed {
         "systemctl daemon-reexec && systemctl restart dbus && systemctl restart systemd-journald && systemctl is-active dbus systemd-journald",
     );
     let_go(host);
-    let incident = host.closed(0);
+    let incident = host.closed_within(SLOW, "cpu", 0);
     assert_eq!(incident.outcome, "healed", "{:?}", incident.kinds());
     host.sh("[ \"$(systemctl show --value -p NRestarts byteport-agent)\" = 0 ] && byteportctl doctor >/dev/null; [ $? -lt 2 ]");
     Passed::Healed(incident.last("verdict"))

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::aged::{APP, REDIS, RELEASE, SHOP, WEB, leaks};
 use crate::faults::{Consent, Unit};
-use crate::host::{Host, Incident};
+use crate::host::{Host, Incident, SLOW};
 use crate::score::Passed;
 
 /// Windows of hours and minutes, in seconds; every share and amount is as delivered.
@@ -31,7 +31,7 @@ pub fn leak_with_consent(host: &mut Host<'_>) -> Passed {
     host.consents(APP);
     let first = host.property(APP, "InvocationID");
     let fault = leaks(host, APP);
-    let incident = host.closed(0);
+    let incident = host.closed_within(SLOW, "memory", 0);
     incident.ended("healed", "memory_leak");
     let known = ["memory_pressure_high", "memory_stall"];
     assert!(incident.signals().iter().any(|s| known.contains(s)), "{:?}", incident.signals());
@@ -51,7 +51,7 @@ pub fn leak_at_its_limit(host: &mut Host<'_>) -> Passed {
     host.consents(WEB);
     let first = host.property(WEB, "InvocationID");
     let fault = leaks(host, WEB);
-    let incident = host.closed(0);
+    let incident = host.closed_within(SLOW, "memory", 0);
     incident.ended("healed", "memory_leak");
     assert!(incident.signals().contains(&"unit_near_limit"), "{:?}", incident.signals());
     incident.is_in_order();
@@ -65,7 +65,7 @@ pub fn leak_at_its_limit(host: &mut Host<'_>) -> Passed {
 pub fn leak_without_consent(host: &mut Host<'_>) -> Passed {
     let first = host.property(WEB, "InvocationID");
     let fault = leaks(host, WEB);
-    let incident = host.closed(0);
+    let incident = host.closed_within(SLOW, "memory", 0);
     incident.ended("escalated", "memory_leak");
     assert!(incident.refusals().contains(&"no_opt_in"), "{:?}", incident.refusals());
     untouched(host, &incident, WEB, &first);
@@ -79,7 +79,7 @@ pub fn leak_returns(host: &mut Host<'_>) -> Passed {
     let fault = leaks(host, WEB);
     let (mut restarts, mut told) = (0, None);
     for known in 0..4 {
-        let incident = host.closed_within(Duration::from_secs(400), known);
+        let incident = host.closed_within(SLOW, "memory", known);
         restarts += incident.count("restart_unit");
         if incident.refusals().contains(&"crash_loop") {
             assert_eq!(incident.outcome, "escalated");
@@ -99,7 +99,7 @@ pub fn stateful(host: &mut Host<'_>) -> Passed {
     host.consents(REDIS);
     let first = host.property(REDIS, "InvocationID");
     let fault = leaks(host, REDIS);
-    let incident = host.closed(0);
+    let incident = host.closed_within(SLOW, "memory", 0);
     incident.ended("escalated", "memory_leak");
     assert!(incident.text().contains("keeps state"), "the reason is not shown: {}", incident.text());
     untouched(host, &incident, REDIS, &first);
@@ -111,7 +111,7 @@ pub fn after_a_deploy(host: &mut Host<'_>) -> Passed {
     host.consents(SHOP);
     let first = host.property(SHOP, "InvocationID");
     let fault = leaks(host, SHOP);
-    let incident = host.closed(0);
+    let incident = host.closed_within(SLOW, "memory", 0);
     incident.ended("escalated", "deploy_regression");
     let escalation = incident.all("escalated").last().expect("told").to_string();
     assert!(escalation.contains(RELEASE), "not which release: {escalation}");
@@ -161,7 +161,7 @@ fn runs_out(host: &mut Host<'_>, swap: Swap) -> Passed {
     let fault = host.uptime();
     host.sh("systemctl start --no-block app");
     host.sh_within(Duration::from_secs(400), "killed() { grep -q '^oom_kill [1-9]' /proc/vmstat; }; until_true 360 killed");
-    let incident = host.closed(0);
+    let incident = host.closed_within(SLOW, "memory", 0);
     assert_eq!(incident.outcome, "escalated", "{:?}", incident.kinds());
     let known = ["memory_stall", "oom_killed", "memory_pressure_high", "swap_thrash"];
     assert!(incident.signals().iter().any(|s| known.contains(s)), "{:?}", incident.signals());

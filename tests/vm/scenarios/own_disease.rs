@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::aged::{WEB, leaks};
 use crate::faults::{Consent, Unit};
-use crate::host::Host;
+use crate::host::{Host, SLOW};
 use crate::score::Passed;
 
 /// `sick` makes the agent so, before the fault.
@@ -13,7 +13,7 @@ fn heals_while(host: &mut Host<'_>, sick: &str) -> Passed {
     host.sh_within(Duration::from_secs(240), sick);
     let agent = host.property("byteport-agent", "MainPID");
     let fault = leaks(host, WEB);
-    let incident = host.closed_within(Duration::from_secs(400), 0);
+    let incident = host.closed_within(SLOW, "memory", 0);
     incident.ended("healed", "memory_leak");
     incident.is_in_order();
     assert_eq!(incident.count("restart_unit"), 1, "{:?}", incident.steps());
@@ -44,5 +44,8 @@ pub fn load_of_fifty_a_processor(host: &mut Host<'_>) -> Passed {
 
 /// Nothing can be written where its record is; what it needs for that it has put aside before.
 pub fn disk_of_its_record_is_full(host: &mut Host<'_>) -> Passed {
-    heals_while(host, "head -c 3G /dev/zero >/var/tmp/full 2>/dev/null; [ $(df --output=avail -B1 / | tail -1) -lt 1048576 ]")
+    heals_while(
+        host,
+        "fallocate -l $(df --output=avail -B1 / | tail -1) /var/tmp/full; [ $(df --output=avail -B1 / | tail -1) -lt 1048576 ]",
+    )
 }

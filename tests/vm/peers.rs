@@ -15,7 +15,7 @@ const SHORT: f64 = 0.10;
 const RELIEVED: f64 = 0.20;
 const STAYS_S: f64 = 10.0;
 /// From the fault on.
-const WINDOW: Duration = Duration::from_secs(150);
+const WINDOW: Duration = Duration::from_secs(110);
 /// For one question to a machine that may be out of memory.
 const SLOW: Duration = Duration::from_secs(240);
 

@@ -22,7 +22,7 @@ pub const SHOP: &str = "shop.service";
 pub const RELEASE: &str = "2.0.1";
 
 /// Part of what the saved state is good for.
-pub const RECIPE: &str = include_str!("aged.rs");
+pub const RECIPE: [&str; 6] = [include_str!("aged.rs"), memory::SHORT, memory::LIMITS, memory::LIMITED, cpu::SHORT, cpu::LIMITS];
 
 pub fn live(host: &mut Host<'_>) {
     host.faults();
@@ -35,7 +35,7 @@ pub fn live(host: &mut Host<'_>) {
     ]);
     host.installed(
         &format!(
-            "mode = \"act\"\nallow = [\"memory\", \"cpu\"]\nsample_interval = \"1s\"\n[memory]\n{}\n[memory.limits]\n{}[cpu]\n{}\n[cpu.limits]\n{}",
+            "mode = \"act\"\nallow = [\"memory\", \"cpu\"]\nsample_interval = \"2s\"\n[memory]\n{}\n[memory.limits]\n{}[cpu]\n{}\n[cpu.limits]\n{}",
             memory::SHORT,
             memory::LIMITS,
             cpu::SHORT,

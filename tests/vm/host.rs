@@ -259,8 +259,10 @@ impl Incident {
         self.all("refused").iter().filter_map(|b| b["refusal"]["reason"].as_str()).collect()
     }
 
+    /// Of all signals that it was opened with, or that joined it.
     pub fn signals(&self) -> Vec<&str> {
-        self.all("opened").iter().flat_map(|b| b["signals"].as_array()).flatten().filter_map(|s| s["kind"].as_str()).collect()
+        let told = self.all("opened").into_iter().chain(self.all("signals"));
+        told.filter_map(|b| b["signals"].as_array()).flatten().filter_map(|s| s["kind"].as_str()).collect()
     }
 
     /// Kinds of the steps that were begun.

@@ -45,8 +45,9 @@ pub fn live(host: &mut Host<'_>) {
     );
     host.sh(&format!("byteportctl mark-deploy shop {RELEASE}; systemctl start app web redis shop"));
     std::thread::sleep(LIFE);
-    let incidents = host.incidents();
-    assert!(incidents.is_empty(), "nothing was wrong yet: {incidents:#?}");
+    // Nothing was wrong yet.
+    host.nothing_was_found("memory");
+    host.nothing_was_found("cpu");
 }
 
 /// From now on it leaks. Seconds on the boot clock.

@@ -185,8 +185,7 @@ pub fn decoys(host: &mut Host<'_>) -> Passed {
     host.sh("echo '* * * * * root sleep 80' >/etc/cron.d/report; systemctl start cron burst build");
     let (burst, build) = (host.property("burst", "InvocationID"), host.property("build", "InvocationID"));
     std::thread::sleep(Duration::from_secs(150));
-    let incidents = host.incidents();
-    assert!(incidents.is_empty(), "{incidents:#?}");
+    host.nothing_was_found("cpu");
     assert_eq!((host.property("burst", "InvocationID"), host.property("build", "InvocationID")), (burst, build));
     unlimited(host, "burst.service");
     unlimited(host, "build.service");

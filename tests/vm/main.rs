@@ -175,7 +175,7 @@ fn said(panic: Box<dyn std::any::Any + Send>) -> String {
 fn run(scenario: Scenario, snapshot: &Snapshot, payload: &Path, dir: &Path) -> Line {
     let start = Instant::now();
     let came = catch_unwind(AssertUnwindSafe(|| {
-        let mut host = Host::restored(snapshot, payload, dir);
+        let mut host = Host::resumed(snapshot, payload, dir, if scenario.aged { 0 } else { 30 });
         println!("{}: restored after {:.1} s", scenario.name, start.elapsed().as_secs_f64());
         let came = catch_unwind(AssertUnwindSafe(|| (scenario.run)(&mut host)));
         if came.is_err() {

@@ -337,7 +337,7 @@ mod tests {
     fn the_slope_of_available_memory_is_of_the_last_minute() {
         // It rose for long, and falls by a mebibyte a second now.
         let falling =
-            |n: u32| (f64::from(n) * 5.0, if n < 100 { u64::from(n) << 30 } else { (100 << 30) - (u64::from(n - 100) * 5 << 20) });
+            |n: u32| (f64::from(n) * 5.0, if n < 100 { u64::from(n) << 30 } else { (100 << 30) - ((u64::from(n - 100) * 5) << 20) });
         let told = available((0..=112).map(falling)).unwrap();
         assert!((told + f64::from(1 << 20)).abs() < 1.0, "{told}");
         assert_eq!(available((0..2).map(falling)), None, "two readings five seconds apart are no line");

@@ -150,7 +150,7 @@ fn each_part_of_a_runaway_that_is_missing_keeps_it_alive() {
     assert_eq!(watched(|w| w.voluntary_per_s = 50.0), legitimate());
     assert_eq!(watched(|w| w.facts.nice = 10), legitimate());
     assert_eq!(watched(|w| w.facts.idle_class = true), legitimate());
-    assert_eq!(watched(|w| w.facts.realtime = true).2, false);
+    assert!(!watched(|w| w.facts.realtime = true).2);
     assert_eq!(watched(|w| w.facts.kernel_thread = true).0, "unknown");
     assert_eq!(watched(|w| w.io_bytes_per_s = Observed::unavailable("EACCES")).0, "unknown");
     let mut shared = read(SPIN);

@@ -6,10 +6,16 @@
 use super::Params;
 use super::class::Class;
 use super::doubts::doubts;
-use super::evidence::{Evidence, share_of};
+use super::evidence::Evidence;
+use super::shortage::{explained, is_short, killed, text};
 use super::signals::{OOM, STALL, SWAP};
-use super::suspects::{Suspect, Who, correlation, misconfigured, presses, release, suspect, trend};
+use super::suspects::{Suspect, Who, correlation, is_unknown_before, misconfigured, presses, release, suspect, trend};
 use crate::model::{Bytes, Confidence, Deploy, Diagnosis, Explained, Finding, HostPath, Now, Percent, Seconds, Severity};
+
+/// Said instead of blaming anybody.
+pub(super) const OVER: &str = "that is enough: what there was is over, and nobody is blamed for it";
+/// What an excess is worth of which nobody knows whether it is one: enough for what is taken back, and too little to end a process.
+const UNKNOWN_BEFORE: f64 = 0.88;
 
 pub(super) fn classify(evidence: &Evidence, params: &Params, now: &Now) -> Diagnosis {
     let cache = is_page_cache(evidence, params);
@@ -18,13 +24,15 @@ pub(super) fn classify(evidence: &Evidence, params: &Params, now: &Now) -> Diagn
     let doubts = doubts(evidence, class, now);
     let share = match (class, found) {
         (Class::PageCacheOnly, _) => 1.0,
-        (_, Some(suspect)) => share(evidence, suspect, params),
+        (_, Some(suspect)) => explained(suspect.excess, evidence, params),
         (_, None) => 0.0,
     };
+    // It may be no more than what it always has.
+    let doubted = if found.is_some_and(|s| is_unknown_before(s.who, evidence)) { UNKNOWN_BEFORE } else { 1.0 };
     let amount = found.map_or(0, |s| s.excess.0);
     Diagnosis {
         class: class.as_str().to_owned(),
-        confidence: Confidence::new(class.at_most() * share * doubts.trust),
+        confidence: Confidence::new(class.at_most() * share * doubted * doubts.trust),
         summary: summary(evidence, class, found, params),
         explained: if share > 0.0 { vec![Explained { class: class.as_str().to_owned(), amount, share }] } else { Vec::new() },
         findings: findings(evidence, found),
@@ -50,24 +58,6 @@ fn is_page_cache(evidence: &Evidence, params: &Params) -> bool {
         && memory.used_percent() < params.used_floor_percent
 }
 
-/// What must come back before the host is well.
-pub(super) fn need(evidence: &Evidence, params: &Params) -> Option<Bytes> {
-    let memory = evidence.memory.value()?;
-    let floor = share_of(memory.total, params.used_floor_percent);
-    Some(Bytes(memory.used().0.saturating_sub(floor.0)))
-}
-
-fn share(evidence: &Evidence, suspect: Suspect<'_>, params: &Params) -> f64 {
-    if evidence.own_unit().is_some() {
-        return 1.0;
-    }
-    match need(evidence, params) {
-        None => 0.0,
-        Some(Bytes(0)) => 1.0,
-        Some(need) => (suspect.excess.0 as f64 / need.0 as f64).min(1.0),
-    }
-}
-
 fn summary(evidence: &Evidence, class: Class, found: Option<Suspect<'_>>, params: &Params) -> String {
     let place = evidence.subject.to_string();
     let host = match (evidence.own_unit(), evidence.memory.value()) {
@@ -85,7 +75,14 @@ fn summary(evidence: &Evidence, class: Class, found: Option<Suspect<'_>>, params
         return match class {
             Class::PageCacheOnly => format!("{host}; the rest is page cache, and nobody waits for memory"),
             _ if is_well(evidence, params) => format!("{host}: nothing must be done"),
-            _ => format!("{host}; nothing that was looked at explains it"),
+            _ => {
+                let why = match is_short(evidence, params) {
+                    Some(false) => OVER,
+                    Some(true) | None => "nothing that was looked at explains it",
+                };
+                let killed = killed(evidence, params).map_or_else(String::new, |killed| format!("; {killed}"));
+                format!("{host}; {why}{killed}")
+            }
         };
     };
     let name = suspect.who.name();
@@ -126,11 +123,6 @@ pub(super) fn is_well(evidence: &Evidence, params: &Params) -> bool {
 /// Markers are written by people and programs: what they say is shown escaped.
 pub(super) fn released(deploy: &Deploy) -> String {
     format!("{} {}", text(&deploy.name), text(&deploy.version)).trim_end().to_owned()
-}
-
-/// Escaped once: what is escaped already stays as it is.
-fn text(of: &str) -> HostPath {
-    HostPath::unescape(of).unwrap_or_else(|| of.into())
 }
 
 fn findings(evidence: &Evidence, found: Option<Suspect<'_>>) -> Vec<Finding> {

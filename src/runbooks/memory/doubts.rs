@@ -32,9 +32,9 @@ pub(super) fn doubts(evidence: &Evidence, class: Class, now: &Now) -> Doubts {
     if let Some(traffic) = &e.traffic {
         doubts.part("rate of requests", traffic, FITS_ELSEWHERE);
     }
-    let untold = e.all_groups().iter().find(|g| g.used.memory_bytes.is_none() && g.used.working_set_bytes.is_none());
+    let untold = e.all_groups().iter().find(|g| g.used.working_set_bytes.is_none());
     if let Some(group) = untold {
-        doubts.part(&format!("memory of {}", group.name()), &Observed::<()>::unavailable("it is not told"), FITS_ELSEWHERE);
+        doubts.part(&format!("working set of {}", group.name()), &Observed::<()>::unavailable("it is not told"), FITS_ELSEWHERE);
     }
     // Somebody whose past is not known may be the one who has most too much.
     let pasts = e.all_groups().iter().map(|g| (g.name(), &g.past)).chain(e.all_processes().iter().map(|p| (p.name(), &p.past)));

@@ -2,8 +2,9 @@
 
 use super::Params;
 use super::class::{CLASSES, Class};
-use super::classify::{is_well, released};
+use super::classify::{OVER, is_well, released};
 use super::evidence::{Evidence, Group, share_of};
+use super::shortage::{is_short, killed};
 use super::suspects::{Suspect, Who, misconfigured, release};
 use crate::model::{
     Bytes, Confidence, Deploy, DeploySource, Diagnosis, FollowUp, HeapSetting, Percent, Plan, Runtime, Severity, shell_word,
@@ -15,11 +16,16 @@ pub(super) fn reason(evidence: &Evidence, diagnosis: &Diagnosis, plan: &Plan, pa
         return None;
     }
     let mut out = Vec::new();
-    if let Some(class) = CLASSES.iter().find(|c| c.name == diagnosis.class && c.always_escalates) {
+    if diagnosis.class == Class::Unknown.as_str() && is_short(evidence, params) == Some(false) {
+        out.push(OVER.to_owned());
+    } else if let Some(class) = CLASSES.iter().find(|c| c.name == diagnosis.class && c.always_escalates) {
         out.push(format!("{}: {}", class.name, class.meaning));
     }
     if diagnosis.confidence < Confidence::TO_ACT {
         out.push(format!("confidence {} is under {}: nothing is done", diagnosis.confidence, Confidence::TO_ACT));
+    }
+    if diagnosis.class == Class::Unknown.as_str() {
+        out.extend(killed(evidence, params));
     }
     if let Some(critical) = evidence.signals.iter().find(|s| s.severity == Severity::Critical) {
         out.push(format!("critical: {}", critical.detail));

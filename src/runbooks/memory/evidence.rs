@@ -137,6 +137,16 @@ impl Group {
         Bytes(self.used.working_set_bytes.or(self.used.memory_bytes).unwrap_or(0))
     }
 
+    pub(super) fn is_told(&self) -> bool {
+        self.used.working_set_bytes.is_some() || self.used.memory_bytes.is_some()
+    }
+
+    /// File pages that nobody has used lately. Where they are not told, all that it has may be such.
+    pub(super) fn idle_cache(&self) -> Bytes {
+        let all = self.used.memory_bytes.unwrap_or(0);
+        Bytes(all.saturating_sub(self.used.working_set_bytes.unwrap_or(0)))
+    }
+
     /// Of its limit; `None`: it has none, or its working set is not told.
     pub(super) fn of_limit(&self) -> Option<Percent> {
         let (set, limit) = (self.used.working_set_bytes?, self.used.memory_max_bytes?);

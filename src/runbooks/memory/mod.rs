@@ -9,6 +9,7 @@ mod evidence;
 mod gather;
 mod params;
 mod plan;
+mod shortage;
 mod signals;
 mod steps;
 mod suspects;

@@ -52,7 +52,7 @@ pub(super) const SIGNALS: &[SignalSpec] = &[
 ];
 
 /// Under this share of the last 10 s nobody is stalled any more.
-const STALL_OVER: Percent = Percent(1.0);
+pub(super) const STALL_OVER: Percent = Percent(1.0);
 
 pub(super) fn conditions(sample: &Sample, history: &History, params: &Params) -> Vec<Condition> {
     let mut out = vec![

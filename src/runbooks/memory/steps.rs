@@ -198,6 +198,9 @@ fn restart(group: &Group) -> Result<PlannedStep, String> {
     if facts.job_queued {
         return Err(format!("a job is queued for {}", facts.name));
     }
+    if Who::Group(group).is_new() {
+        return Err(format!("{} has just begun, and what is usual for it is not known: it would begin the same again", facts.name));
+    }
     let usual = group.past.value().and_then(|past| past.memory_usual).unwrap_or_default();
     let frees = Bytes(group.memory().0.saturating_sub(usual.0));
     Ok(planned(Step::RestartUnit(run(facts)), frees, format!("{} begins anew with what it needs", facts.name)))

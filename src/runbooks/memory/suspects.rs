@@ -3,7 +3,8 @@
 use super::Params;
 use super::class::Class;
 use super::evidence::{Evidence, Group, Process, percent_of, share_of};
-use super::signals::STALL;
+use super::shortage::is_short;
+use super::signals::{STALL, STALL_OVER};
 use crate::detect::{Growth, Past};
 use crate::model::{Bytes, Deploy, HeapSetting, Observed, Percent, Seconds, Subject};
 
@@ -30,6 +31,11 @@ const STEADY: Percent = Percent(110.0);
 const STEEPER: f64 = 1.5;
 /// What began within this has no usual.
 const NEW_S: f64 = 600.0;
+/// On a host, less than this is no excess: everybody has a little more at times. So much of its memory, and so many bytes.
+const WORTH: Percent = Percent(1.0);
+const WORTH_BYTES: u64 = 32 << 20;
+/// A stall that was raised within this is one of now, whatever the averages say yet.
+const STALL_NEW_S: f64 = 10.0;
 
 impl<'a> Who<'a> {
     pub(super) fn name(self) -> String {
@@ -62,17 +68,28 @@ impl<'a> Who<'a> {
 
     /// It began a moment ago, so that nothing is usual for it yet: all that it has came on top. That it was not followed for long says less:
     /// so is everything after a start of the agent.
-    fn is_new(self) -> bool {
-        let began = match self {
+    pub(super) fn is_new(self) -> bool {
+        let unknown = self.past().value().is_some_and(|past| past.memory_usual.is_none());
+        unknown && self.is_young()
+    }
+
+    fn is_young(self) -> bool {
+        self.age_s().is_some_and(|s| (0.0..=NEW_S).contains(&s))
+    }
+
+    fn may_be_young(self) -> bool {
+        self.is_young() || self.age_s().is_none() && self.unit().is_some()
+    }
+
+    fn age_s(self) -> Option<f64> {
+        match self {
             Self::Group(group) => group.facts.value().map(|facts| facts.active_for_s),
             Self::Process(process) => Some(process.facts.age_s),
-        };
-        let unknown = self.past().value().is_some_and(|past| past.memory_usual.is_none());
-        unknown && began.is_some_and(|s| (0.0..=NEW_S).contains(&s))
+        }
     }
 
     /// Beyond what is usual for it, or what it has gained over all that is remembered, whichever is more.
-    pub(super) fn excess(self) -> Bytes {
+    pub(super) fn excess(self, evidence: &Evidence) -> Bytes {
         let Some(past) = self.past().value() else { return Bytes(0) };
         let memory = self.memory();
         let usual = match past.memory_usual {
@@ -80,8 +97,24 @@ impl<'a> Who<'a> {
             None if self.is_new() => memory.0,
             None => 0,
         };
-        let gained = past.growth.map_or(0.0, |g| (g.bytes_per_s * g.over.0).max(0.0)) as u64;
-        Bytes(usual.max(gained.min(memory.0)))
+        // Whoever has just begun had to gain what it has, and a line through the run before says nothing of this one.
+        let gained = if self.may_be_young() { 0 } else { self.gained(evidence).0 };
+        Bytes(usual.max(gained).min(memory.0))
+    }
+
+    /// Over all that is remembered, without what may be page cache: a group's past counts that, and whoever reads files is not to blame for
+    /// what the kernel gives back. Sure is what is more than its idle cache now, and what its own processes have gained.
+    fn gained(self, evidence: &Evidence) -> Bytes {
+        let gain = |past: &Past| past.growth.map_or(0.0, |g| (g.bytes_per_s * g.over.0).max(0.0)) as u64;
+        let all = self.past().value().map_or(0, gain);
+        match self {
+            Self::Process(_) => Bytes(all),
+            Self::Group(group) => {
+                let own = evidence.all_processes().iter().filter(|p| group.unit.is_some() && p.facts.unit == group.unit);
+                let own = own.filter_map(|p| p.past.value().map(gain)).fold(0, u64::saturating_add);
+                Bytes(all.saturating_sub(group.idle_cache().0).max(own.min(all)))
+            }
+        }
     }
 }
 
@@ -89,7 +122,7 @@ impl<'a> Who<'a> {
 pub(super) fn suspect<'a>(evidence: &'a Evidence, params: &Params) -> Option<Suspect<'a>> {
     let all = candidates(evidence);
     let fitting =
-        all.into_iter().filter_map(|who| class_of(who, evidence, params).map(|class| Suspect { who, class, excess: who.excess() }));
+        all.into_iter().filter_map(|who| class_of(who, evidence, params).map(|class| Suspect { who, class, excess: who.excess(evidence) }));
     // The first of equals, which is the largest: `max_by_key` would keep the last.
     fitting.fold(None, |best: Option<Suspect<'a>>, next| match best {
         Some(best) if best.excess >= next.excess => Some(best),
@@ -110,26 +143,52 @@ fn candidates(evidence: &Evidence) -> Vec<Who<'_>> {
 /// The first class that fits, in the order of the specification. Every one rests on something that was seen.
 fn class_of(who: Who<'_>, evidence: &Evidence, params: &Params) -> Option<Class> {
     let host = evidence.own_unit().is_none();
-    // On a host that is short, who has nothing too much is not behind it.
-    if host && who.excess().0 == 0 && !is_held(who, params) {
+    // Of a host that cannot be read the confidence is nothing; a unit of which nothing is told gives no reason to act.
+    let short = is_short(evidence, params).unwrap_or(host);
+    // Nobody is behind a shortage that is over, and on a host that is short, who has nothing too much is not.
+    if host && !(short && (is_worth(who, evidence) || is_held(who, params))) {
         return None;
     }
     match who {
         _ if release(who, evidence, params).is_some() => Some(Class::DeployRegression),
         Who::Group(group) if misconfigured(group, evidence).is_some() => Some(Class::RuntimeMisconfig),
         _ if host && presses(evidence, params) && (is_noisy(who, params) || is_held(who, params)) => Some(Class::NoisyNeighbor),
-        _ if rises(who, params) && !follows_traffic(who, evidence, params) => Some(Class::MemoryLeak),
-        _ if follows_traffic(who, evidence, params) && (rises(who, params) || is_beyond(who, STEADY)) => Some(Class::TrafficSpike),
+        // What is left of a unit that was killed, or has given back by itself, is told and not acted on.
+        _ if !short => None,
+        _ if rises(who, evidence, params) && !follows_traffic(who, evidence, params) => Some(Class::MemoryLeak),
+        _ if follows_traffic(who, evidence, params) && (rises(who, evidence, params) || is_beyond(who, STEADY)) => {
+            Some(Class::TrafficSpike)
+        }
         // Of a host it says nothing: one that is short has other limits.
         Who::Group(group) if !host && is_undersized(group, params) => Some(Class::UndersizedLimit),
         _ => None,
     }
 }
 
-/// Pressure on the host, by what is read now or by the kernel's own word.
+/// Enough to be blamed for. What cannot be told from page cache is not.
+fn is_worth(who: Who<'_>, evidence: &Evidence) -> bool {
+    let told = match who {
+        Who::Group(group) => group.used.working_set_bytes.is_some(),
+        Who::Process(_) => true,
+    };
+    let least = evidence.memory.value().map_or(0, |memory| share_of(memory.total, WORTH).0).max(WORTH_BYTES);
+    told && who.excess(evidence).0 >= least
+}
+
+/// What it has may be what it always has: it began before anybody could have known, as everything does on a host that has just started.
+pub(super) fn is_unknown_before(who: Who<'_>, evidence: &Evidence) -> bool {
+    let groups = evidence.all_groups().iter().map(|g| &g.past);
+    let pasts = groups.chain(evidence.all_processes().iter().map(|p| &p.past));
+    let watched_s = pasts.filter_map(|past| past.value()).map(|past| past.over.0).fold(0.0, f64::max);
+    who.is_new() && who.age_s().is_none_or(|age_s| watched_s < age_s + NEW_S)
+}
+
+/// Pressure on the host, by what is read now or by the kernel's own word, while that is of now.
 pub(super) fn presses(evidence: &Evidence, params: &Params) -> bool {
-    let waiting = |p: &crate::model::Pressure| Percent(p.some_avg10) >= params.pressure_percent;
-    evidence.pressure.value().is_some_and(|p| waiting(p) || evidence.has(&STALL))
+    let told = evidence.signals.iter().filter(|s| s.kind == STALL);
+    let just = told.filter_map(|s| evidence.taken.steady_since(&s.since)).any(|s| s <= STALL_NEW_S);
+    let stalls = |full: f64| just || evidence.has(&STALL) && Percent(full) >= STALL_OVER;
+    evidence.pressure.value().is_some_and(|p| Percent(p.some_avg10) >= params.pressure_percent || stalls(p.full_avg10))
 }
 
 /// The release with which its growth began.
@@ -198,16 +257,18 @@ pub(super) fn is_falling(who: Who<'_>, params: &Params) -> bool {
 }
 
 /// Risen for hours, or again and again after restarts, and not falling now.
-fn rises(who: Who<'_>, params: &Params) -> bool {
+fn rises(who: Who<'_>, evidence: &Evidence, params: &Params) -> bool {
     let Some(past) = who.past().value() else { return false };
     let (Some(all), Some(lately)) = (past.growth, past.lately) else { return false };
     let enough = share_of(who.memory(), params.leak_rise_percent).0 as f64;
-    let for_long = all.over >= params.leak_over_s && all.bytes_per_s * all.over.0 >= enough && enough > 0.0;
+    let for_long = all.over >= params.leak_over_s && who.gained(evidence).0 as f64 >= enough && enough > 0.0;
     let restarts = match who {
         Who::Group(group) => group.facts.value().map_or(0, |facts| facts.restarts),
         Who::Process(_) => 0,
     };
-    let again = restarts >= params.leak_restarts && params.leak_restarts > 0 && lately.bytes_per_s > 0.0;
+    // As steep as what counts as falling: a byte a second is no leak. And whoever has just begun fills up, as it always does.
+    let steep = lately.bytes_per_s > 0.0 && lately.bytes_per_s * 60.0 >= share_of(who.memory(), params.falling_percent_per_min).0 as f64;
+    let again = restarts >= params.leak_restarts && params.leak_restarts > 0 && steep && !who.is_young();
     (for_long || again) && !is_falling(who, params)
 }
 

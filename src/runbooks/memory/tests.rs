@@ -1,5 +1,7 @@
 //! Thresholds of each signal, what follows from a step, and what holds for any evidence.
 
+mod blame;
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -254,6 +256,7 @@ const CASES: &[(&str, &str)] = cases![
     "008-a-limit-that-is-a-little-too-small",
     "009-only-page-cache",
     "013-a-program-in-no-unit-that-may-be-ended",
+    "026-a-job-that-began-stalls-the-host",
     "023-killed-again-after-four-restarts",
     "024-a-limit-is-all-that-holds-it",
 ];

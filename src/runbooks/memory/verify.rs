@@ -112,7 +112,7 @@ fn of_unit(unit: &str, before: &Evidence, after: &Evidence, params: &Params) -> 
         (Observed::Value { .. }, None) => return State::Unknown { why: format!("{unit}: its group cannot be read") },
         (Observed::Value { .. }, Some(group)) => group,
     };
-    if group.used.memory_bytes.is_none() && group.used.working_set_bytes.is_none() {
+    if !group.is_told() {
         return State::Unknown { why: format!("{unit}: what it uses is not told") };
     }
     let was = before.group_of(unit).map_or_else(|| "unknown".to_owned(), |g| g.memory().to_string());

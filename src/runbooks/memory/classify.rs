@@ -7,13 +7,11 @@ use super::Params;
 use super::class::Class;
 use super::doubts::doubts;
 use super::evidence::Evidence;
-use super::shortage::{explained, is_short, killed, text};
+use super::shortage::{explained, is_short, killed, over, text};
 use super::signals::{OOM, STALL, SWAP};
 use super::suspects::{Suspect, Who, correlation, is_unknown_before, misconfigured, presses, release, suspect, trend};
 use crate::model::{Bytes, Confidence, Deploy, Diagnosis, Explained, Finding, HostPath, Now, Percent, Seconds, Severity};
 
-/// Said instead of blaming anybody.
-pub(super) const OVER: &str = "that is enough: what there was is over, and nobody is blamed for it";
 /// What an excess is worth of which nobody knows whether it is one: enough for what is taken back, and too little to end a process.
 const UNKNOWN_BEFORE: f64 = 0.88;
 
@@ -77,8 +75,8 @@ fn summary(evidence: &Evidence, class: Class, found: Option<Suspect<'_>>, params
             _ if is_well(evidence, params) => format!("{host}: nothing must be done"),
             _ => {
                 let why = match is_short(evidence, params) {
-                    Some(false) => OVER,
-                    Some(true) | None => "nothing that was looked at explains it",
+                    Some(false) => over(evidence, params),
+                    Some(true) | None => "nothing that was looked at explains it".to_owned(),
                 };
                 let killed = killed(evidence, params).map_or_else(String::new, |killed| format!("; {killed}"));
                 format!("{host}; {why}{killed}")

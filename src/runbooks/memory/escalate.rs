@@ -2,9 +2,9 @@
 
 use super::Params;
 use super::class::{CLASSES, Class};
-use super::classify::{OVER, is_well, released};
+use super::classify::{is_well, released};
 use super::evidence::{Evidence, Group, share_of};
-use super::shortage::{is_short, killed};
+use super::shortage::{is_short, killed, over};
 use super::suspects::{Suspect, Who, misconfigured, release};
 use crate::model::{
     Bytes, Confidence, Deploy, DeploySource, Diagnosis, FollowUp, HeapSetting, Percent, Plan, Runtime, Severity, shell_word,
@@ -16,12 +16,13 @@ pub(super) fn reason(evidence: &Evidence, diagnosis: &Diagnosis, plan: &Plan, pa
         return None;
     }
     let mut out = Vec::new();
-    if diagnosis.class == Class::Unknown.as_str() && is_short(evidence, params) == Some(false) {
-        out.push(OVER.to_owned());
+    let is_over = diagnosis.class == Class::Unknown.as_str() && is_short(evidence, params) == Some(false);
+    if is_over {
+        out.push(over(evidence, params));
     } else if let Some(class) = CLASSES.iter().find(|c| c.name == diagnosis.class && c.always_escalates) {
         out.push(format!("{}: {}", class.name, class.meaning));
     }
-    if diagnosis.confidence < Confidence::TO_ACT {
+    if diagnosis.confidence < Confidence::TO_ACT && !is_over {
         out.push(format!("confidence {} is under {}: nothing is done", diagnosis.confidence, Confidence::TO_ACT));
     }
     if diagnosis.class == Class::Unknown.as_str() {

@@ -1,8 +1,9 @@
 //! Whether anything is short still, what must come back, and whom the kernel has killed for it. A shortage that is over makes nobody guilty.
 
 use super::Params;
-use super::evidence::{Evidence, Kill, percent_of, share_of};
+use super::evidence::{Evidence, Group, Kill, percent_of, share_of};
 use super::signals::{HEAP, OOM};
+use super::suspects::at_high;
 use crate::model::{Bytes, HostPath, Percent, Seconds, service_of};
 
 /// What must come back before the host is well.
@@ -46,6 +47,20 @@ pub(super) fn explained(excess: Bytes, evidence: &Evidence, params: &Params) -> 
     }
     let least = share_of(memory.total, Percent(params.used_high_percent.0 - params.used_floor_percent.0));
     (excess.0 as f64 / need.max(least.0) as f64).min(1.0)
+}
+
+/// Said instead of blaming anybody. Where a unit's own limit is what its tasks wait at, that is not over, and as somebody wanted it.
+pub(super) fn over(evidence: &Evidence, params: &Params) -> String {
+    match evidence.all_groups().iter().find(|group| is_held(group, params)) {
+        Some(group) => format!("that is enough, and nobody is blamed: {} waits at its own MemoryHigh", group.name()),
+        None => "that is enough: what there was is over, and nobody is blamed for it".to_owned(),
+    }
+}
+
+/// A limit holds it back: taken off, it would go on growing.
+pub(super) fn is_held(group: &Group, params: &Params) -> bool {
+    let waits = group.used.memory_pressure.as_ref().is_some_and(|p| Percent(p.some_avg10) >= params.pressure_percent);
+    waits && at_high(group)
 }
 
 /// Whom the kernel has killed while that is news, of a unit's own signals among its own; in words.

@@ -3,7 +3,7 @@
 use super::Params;
 use super::class::Class;
 use super::evidence::{Evidence, Group, Process, percent_of, share_of};
-use super::shortage::is_short;
+use super::shortage::{is_held, is_short};
 use super::signals::{STALL, STALL_OVER};
 use crate::detect::{Growth, Past};
 use crate::model::{Bytes, Deploy, HeapSetting, Observed, Percent, Seconds, Subject};
@@ -71,6 +71,13 @@ impl<'a> Who<'a> {
     pub(super) fn is_new(self) -> bool {
         let unknown = self.past().value().is_some_and(|past| past.memory_usual.is_none());
         unknown && self.is_young()
+    }
+
+    fn is_held(self, params: &Params) -> bool {
+        match self {
+            Self::Group(group) => is_held(group, params),
+            Self::Process(_) => false,
+        }
     }
 
     fn is_young(self) -> bool {
@@ -146,13 +153,13 @@ fn class_of(who: Who<'_>, evidence: &Evidence, params: &Params) -> Option<Class>
     // Of a host that cannot be read the confidence is nothing; a unit of which nothing is told gives no reason to act.
     let short = is_short(evidence, params).unwrap_or(host);
     // Nobody is behind a shortage that is over, and on a host that is short, who has nothing too much is not.
-    if host && !(short && (is_worth(who, evidence) || is_held(who, params))) {
+    if host && !(short && (is_worth(who, evidence) || who.is_held(params))) {
         return None;
     }
     match who {
         _ if release(who, evidence, params).is_some() => Some(Class::DeployRegression),
         Who::Group(group) if misconfigured(group, evidence).is_some() => Some(Class::RuntimeMisconfig),
-        _ if host && presses(evidence, params) && (is_noisy(who, params) || is_held(who, params)) => Some(Class::NoisyNeighbor),
+        _ if host && presses(evidence, params) && (is_noisy(who, params) || who.is_held(params)) => Some(Class::NoisyNeighbor),
         // What is left of a unit that was killed, or has given back by itself, is told and not acted on.
         _ if !short => None,
         _ if rises(who, evidence, params) && !follows_traffic(who, evidence, params) => Some(Class::MemoryLeak),
@@ -224,17 +231,6 @@ fn is_beyond(who: Who<'_>, percent: Percent) -> bool {
 
 fn is_noisy(who: Who<'_>, params: &Params) -> bool {
     (who.is_new() || is_beyond(who, params.noisy_percent)) && !is_falling(who, params)
-}
-
-/// A limit holds it back: taken off, it would go on growing.
-fn is_held(who: Who<'_>, params: &Params) -> bool {
-    match who {
-        Who::Group(group) => {
-            let waits = group.used.memory_pressure.as_ref().is_some_and(|p| Percent(p.some_avg10) >= params.pressure_percent);
-            waits && at_high(group)
-        }
-        Who::Process(_) => false,
-    }
 }
 
 /// It has as much as MemoryHigh lets it have.

@@ -258,6 +258,20 @@ fn a_crash_between_intent_and_effect_asks_first() {
 }
 
 #[test]
+fn what_had_to_wait_is_looked_at_anew_before_anything_is_done() {
+    // Well by the time the package manager is gone: nothing is left to do.
+    let mut world = World { busy_for: 3, usage: [96.0, 70.0].into(), steps: 1, ..World::default() };
+    world.whole();
+    assert_eq!(world.story[..5], ["opened", "decision", "refused package_manager", "note", "decision"], "{:?}", world.story);
+    assert_eq!(world.acts, ["toy-1/2.1"], "this runbook plans the same whatever it sees");
+    // Not counted as a round of repair: there is one more if it does not do.
+    let mut world = World { busy_for: 1, usage: [96.0].into(), steps: 1, ..World::default() };
+    world.whole();
+    assert_eq!(world.acts, ["toy-1/2.1", "toy-1/3.1"]);
+    assert_eq!(world.finished, Some(Outcome::Escalated));
+}
+
+#[test]
 fn a_crash_before_anything_was_done_is_closed() {
     let (mut episode, first) = episode().resume(Left::default(), &now(0.0));
     let mut world = World::default();

@@ -176,6 +176,8 @@ pub struct World {
     pub perform: VecDeque<Event>,
     pub outcome: IntentOutcome,
     pub holds: Holds,
+    /// A package manager is at work for so many askings.
+    pub busy_for: u32,
     pub past: Vec<PastAct>,
     pub clock: f64,
     pub story: Vec<String>,
@@ -197,6 +199,7 @@ impl Default for World {
             perform: VecDeque::new(),
             outcome: IntentOutcome::Open,
             holds: holds(),
+            busy_for: 0,
             past: Vec::new(),
             clock: 0.0,
             story: Vec::new(),
@@ -226,7 +229,11 @@ impl World {
                     Some(Event::Gathered(evidence(usage, self.steps, self.confidence)))
                 }
                 Command::AskTurn(_) => {
-                    let (policy, holds) = (Box::new(policy(self.mode)), Box::new(self.holds.clone()));
+                    let (policy, mut holds) = (Box::new(policy(self.mode)), Box::new(self.holds.clone()));
+                    if self.busy_for > 0 {
+                        self.busy_for -= 1;
+                        holds.package_manager = Observed::fresh(Some("dpkg (pid 7)".into()));
+                    }
                     Some(Event::Turn { policy, holds, past: self.past.clone(), targets: targets() })
                 }
                 Command::Act(act) => {

@@ -104,8 +104,12 @@ pub struct Episode {
     held: bool,
     /// All signals were clear at some time while it was held.
     relieved: bool,
+    /// Rounds that only took the place of one that had to wait.
+    waits: u32,
 }
 
+/// Looks that a wait may cost, until what was seen last has to do.
+const WAITS: u32 = 5;
 /// One round of repair, one more if the first did not do.
 const ROUNDS: u32 = 2;
 
@@ -138,6 +142,7 @@ impl Episode {
             standing: Vec::new(),
             held: false,
             relieved: false,
+            waits: 0,
         }
     }
 
@@ -307,6 +312,11 @@ impl Episode {
             confidence: diagnosis.confidence,
         };
         match guard::admit(asked, here) {
+            // What was decided before the wait may not be so any more. The turn is kept meanwhile.
+            Ok(_) if tries > 0 && self.waits < WAITS => {
+                self.waits += 1;
+                self.another_round("the wait is over: it is looked at anew before anything is done")
+            }
             Ok(admitted) => {
                 let intent = self.intent(step);
                 let (files, bytes) = guard::load(&planned.step);

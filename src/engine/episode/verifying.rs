@@ -64,7 +64,7 @@ impl Episode {
         let mut commands = vec![record(Body::Verdict { verdict: verdict.clone() })];
         // Another round only where the first one is fully accounted for: after a lost step a person looks first.
         if matches!(verdict, Verdict::NotResolved { .. })
-            && self.round < ROUNDS
+            && self.round < ROUNDS + self.waits
             && !self.uncertain
             && self.decision.as_ref().is_some_and(|(_, p)| !p.steps.is_empty())
         {

@@ -7,8 +7,8 @@ use super::class::Class;
 use super::doubts::doubts;
 use super::evidence::{Cron, CronJob, Evidence, Group, HostLoad};
 use super::findings::findings;
-use super::signals::{FORKS, STEAL};
-use super::suspect::{Suspect, is_crowded, is_exempt, no_progress, others_wait, pids_share, progress, yields};
+use super::signals::STEAL;
+use super::suspect::{Suspect, is_crowded, is_exempt, is_storm, no_progress, others_wait, pids_share, progress, yields};
 use crate::model::{Confidence, Deploy, Diagnosis, Explained, Now, Percent, Severity};
 
 /// Jobs that run over each other and take less than this of all that runs are not what saturates.
@@ -169,14 +169,16 @@ fn runaway(e: &Evidence, suspect: Suspect<'_>, params: &Params) -> Option<Judged
 fn fork_storm(e: &Evidence, host: &HostLoad, params: &Params) -> Option<Judged> {
     let suspect = Suspect::of_storm(e, params);
     let full = suspect.group.and_then(pids_share).filter(|share| *share > params.pids_percent);
-    let most = if e.has(&FORKS) { params.forks_per_s / 2.0 } else { params.forks_per_s };
-    let storm = host.forks_per_s > most;
-    // Enough to slow it down, and no more than a runaway of which less is known: whose processes they are is told by their group alone.
-    let sure = match (full.is_some(), storm) {
-        (true, _) => 0.75,
-        (false, true) if suspect.group_dominates(e) => 0.75,
-        (false, true) => 0.6,
+    // Whose processes they are is told by their group alone. One witness is enough to slow it down; it takes both to begin it anew. A unit
+    // that has many and makes none is large: only one that keeps the kernel busy is at its limit because it does not stop trying.
+    let tries = is_crowded(e, params) && host.system.0 * 2.0 >= host.busy.0;
+    let sure = match (full.is_some(), is_storm(e, e, params)) {
         (false, false) => return None,
+        _ if !suspect.group_dominates(e) => 0.6,
+        (true, true) => 0.9,
+        (false, true) => 0.75,
+        (true, false) if tries => 0.75,
+        (true, false) => 0.6,
     };
     let who = suspect.named().unwrap_or_else(|| "somebody".to_owned());
     let crowd = full.map_or_else(String::new, |share| format!(", and {who} has {share} of the processes that it may have"));

@@ -77,8 +77,10 @@ impl<'a> Ladder<'a> {
             self.refuse(kind, on, "most of the fleet is saturated: nothing is done on one host");
         } else if !self.params.limits.steps.contains(&kind) {
             self.refuse(kind, on, format!("not allowed: add \"{}\" to steps of [cpu.limits]", kind.as_str()));
-        } else if kind == StepKind::KillProcess && self.diagnosis.confidence < Confidence::TO_KILL {
-            let why = format!("confidence {} is under {}, which ending a process needs", self.diagnosis.confidence, Confidence::TO_KILL);
+        } else if matches!(kind, StepKind::KillProcess | StepKind::RestartUnit) && self.diagnosis.confidence < Confidence::TO_KILL {
+            // A restart ends what runs as well: a batch job that computes for hours begins at nothing again.
+            let what = if kind == StepKind::KillProcess { "ending a process" } else { "beginning a unit anew" };
+            let why = format!("confidence {} is under {}, which {what} needs", self.diagnosis.confidence, Confidence::TO_KILL);
             self.refuse(kind, on, why);
         } else {
             let expected = Expected { bytes: Bytes(0), inodes: 0, estimate: true };

@@ -2,7 +2,7 @@
 
 use super::Params;
 use super::evidence::{Evidence, Group, Hot, Watched};
-use super::signals::{PROCESS, SATURATION};
+use super::signals::{FORKS, PROCESS, SATURATION};
 use crate::model::{HostPath, Percent, Subject, owner_of};
 
 /// From this nice value on a process leaves the CPU to others by itself.
@@ -13,6 +13,11 @@ const FAR: f64 = 4.0;
 const MORE: f64 = 1.5;
 /// What is usual is told from at least this: twice of next to nothing is nothing.
 const LEAST_USUAL: f64 = 10.0;
+/// Two that get the same share are this far apart over a second, and no further.
+const NEAR: f64 = 1.25;
+/// Whoever looks has to use the CPUs for it, and most of all where they are slow: that is nobody's fault. The kernel cuts names at 15 bytes.
+const OWN_PROCESSES: [&[u8]; 2] = [b"byteport-agent", b"byteport-actuat"];
+const OWN_UNITS: [&str; 2] = ["byteport-agent.service", "byteport-actuator.service"];
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Suspect<'a> {
@@ -61,10 +66,9 @@ impl Parts {
 
 impl<'a> Suspect<'a> {
     /// The process or unit that the episode is about; of a host the hottest process that may be asked to yield, unless what may not is far
-    /// hotter than any that may.
+    /// hotter than any that may. One that is known to have been flat out for its time comes before one that is as hot only now.
     pub(super) fn of(evidence: &'a Evidence) -> Self {
         let all = || evidence.processes.value().into_iter().flatten();
-        let hottest_group = || evidence.groups.value().and_then(|g| g.iter().max_by(|a, b| a.cpu.0.total_cmp(&b.cpu.0)));
         match &evidence.subject {
             Subject::Process { pid, start_ticks, .. } => Self::by(evidence, evidence.process(*pid, *start_ticks), None),
             Subject::Unit { name } => {
@@ -73,10 +77,12 @@ impl<'a> Suspect<'a> {
                 Self { process: all().find(inside), group, unit: Some(name) }
             }
             Subject::Host | Subject::Filesystem { .. } | Subject::Disk { .. } => {
-                let hottest = all().next();
+                let hottest = all().find(|p| !is_own(p));
                 let telling = |p: &&Hot| hottest.is_none_or(|hottest| p.cpu.0 * FAR >= hottest.cpu.0);
-                let process = all().find(|p| !p.watched.value().is_some_and(|w| yields(w) || is_exempt(w))).filter(telling).or(hottest);
-                Self::by(evidence, process, hottest_group())
+                let may = || all().filter(|p| !is_own(p) && !p.watched.value().is_some_and(|w| yields(w) || is_exempt(w)));
+                let now = may().next();
+                let held = may().find(|p| now.is_some_and(|now| is_signalled(evidence, p) && p.cpu.0 * NEAR >= now.cpu.0));
+                Self::by(evidence, held.or(now).filter(telling).or(hottest), hottest_group(evidence))
             }
         }
     }
@@ -94,17 +100,15 @@ impl<'a> Suspect<'a> {
         Self { process, group, unit }
     }
 
-    /// The group whose processes and threads are nearest to all that it may have, if one is over the limit.
+    /// The group whose processes and threads are nearest to all that it may have, if one is over the limit. Where processes are made fast, one
+    /// that has many and leaves the CPUs to another need not be who makes them.
     pub(super) fn of_storm(evidence: &'a Evidence, params: &Params) -> Self {
         let full = evidence.groups.value().into_iter().flatten().filter(|g| pids_share(g).is_some_and(|share| share > params.pids_percent));
-        let group = full.max_by(|a, b| pids_share(a).map_or(0.0, |p| p.0).total_cmp(&pids_share(b).map_or(0.0, |p| p.0)));
-        match group {
-            Some(group) => Self { process: None, group: Some(group), unit: group.unit.as_deref() },
-            None => {
-                let hottest = evidence.groups.value().and_then(|g| g.first());
-                Self { process: None, group: hottest, unit: hottest.and_then(|g| g.unit.as_deref()) }
-            }
-        }
+        let full = full.max_by(|a, b| pids_share(a).map_or(0.0, |p| p.0).total_cmp(&pids_share(b).map_or(0.0, |p| p.0)));
+        let of = |group: Option<&'a Group>| Self { process: None, group, unit: group.and_then(|g| g.unit.as_deref()) };
+        let full = of(full);
+        let is_told = full.group.is_some() && (!is_storm(evidence, evidence, params) || full.group_dominates(evidence));
+        if is_told { full } else { of(hottest_group(evidence)) }
     }
 
     pub(super) fn watched(&self) -> Option<&'a Watched> {
@@ -142,14 +146,34 @@ impl<'a> Suspect<'a> {
         };
         let signalled = evidence.signals.iter().any(|s| s.kind == PROCESS) && self.is_named(evidence);
         let long = process.past.as_ref().is_some_and(|past| past.flat_out >= params.process_hold_s);
+        let flat_out = (long || signalled) && self.wants_all(process, watched, evidence, params);
         let usual = process.past.as_ref().and_then(|past| past.cpu_usual);
+        // What it took for minutes counts, and not what others leave it in this second.
+        let takes = if flat_out { process.cpu.0.max(params.process_percent.0) } else { process.cpu.0 };
         Parts {
             alone: self.group.is_none_or(|g| process.cpu.0 * 2.0 >= g.cpu.0),
-            flat_out: process.cpu >= params.process_percent && (long || signalled),
+            flat_out,
             no_progress: no_progress(watched, params),
             orphan: watched.orphan.value().is_some_and(|orphan| *orphan),
-            beyond_usual: usual.is_some_and(|usual| process.cpu.0 >= params.beyond_usual * usual.0.max(LEAST_USUAL)),
+            beyond_usual: usual.is_some_and(|usual| takes >= params.beyond_usual * usual.0.max(LEAST_USUAL)),
         }
+    }
+
+    /// It takes a whole CPU, or would: what was flat out for minutes gets less in a second in which others compete with it, those who look at
+    /// it among them. Then it has to be the one that gets most, that gave the CPU away only when it was made to, and that waited for it the
+    /// rest of the time; or no CPU had anything left. What its own quota holds back competes with nobody.
+    fn wants_all(&self, process: &Hot, watched: &Watched, evidence: &Evidence, params: &Params) -> bool {
+        if process.cpu >= params.process_percent {
+            return true;
+        }
+        let held_back = self.group.and_then(|g| g.throttled).is_some_and(|share| share >= params.throttled_percent);
+        let made_to_wait = watched.involuntary_per_s > watched.voluntary_per_s;
+        let mut others = evidence.processes.value().into_iter().flatten().filter(|p| p.pid != process.pid && !is_own(p));
+        let most = others.all(|p| p.cpu.0 / p.threads.max(1) as f64 <= process.cpu.0 * NEAR);
+        let queued = self.group.and_then(|g| g.waiting).is_some_and(|wait| process.cpu.0 + wait.0 >= params.process_percent.0);
+        let taken = evidence.host.value().is_some_and(|host| host.busy.0 + host.steal.0 >= params.busy_percent.0);
+        let some = process.cpu.0 * FAR >= params.process_percent.0;
+        some && made_to_wait && most && !held_back && (queued || taken)
     }
 
     /// Its group uses more than it did; what is not known to be usual was too little to be followed.
@@ -178,6 +202,30 @@ impl<'a> Suspect<'a> {
             (None, None, None) => None,
         }
     }
+}
+
+/// `process_cpu_saturation` was raised for it, and still is.
+fn is_signalled(evidence: &Evidence, process: &Hot) -> bool {
+    let about = evidence.signals.iter().filter(|s| s.kind == PROCESS).map(|s| &s.subject);
+    let is =
+        |s: &Subject| matches!(s, Subject::Process { pid, start_ticks, .. } if (*pid, *start_ticks) == (process.pid, process.start_ticks));
+    about.into_iter().any(is)
+}
+
+pub(super) fn is_own(process: &Hot) -> bool {
+    OWN_PROCESSES.contains(&process.comm.as_bytes())
+}
+
+fn hottest_group(evidence: &Evidence) -> Option<&Group> {
+    let others = evidence.groups.value()?.iter().filter(|g| g.unit.as_deref().is_none_or(|unit| !OWN_UNITS.contains(&unit)));
+    others.max_by(|a, b| a.cpu.0.total_cmp(&b.cpu.0))
+}
+
+/// Processes are made faster than they may be, or still half as fast since that was said `of` the host.
+pub(super) fn is_storm(of: &Evidence, now: &Evidence, params: &Params) -> bool {
+    let told = of.signals.iter().any(|s| s.kind == FORKS && s.subject == Subject::Host);
+    let most = if told { params.forks_per_s / 2.0 } else { params.forks_per_s };
+    now.host.value().is_some_and(|host| host.forks_per_s > most)
 }
 
 pub(super) fn shown(process: &Hot) -> String {

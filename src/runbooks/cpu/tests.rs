@@ -22,7 +22,7 @@ const CASES: &[&str] = &[
     include_str!("../../../fixtures/cases/cpu/007-the-new-release-takes-twice-as-much/evidence.json"),
     SPIN,
     ORPHAN,
-    include_str!("../../../fixtures/cases/cpu/013-a-script-calls-itself/evidence.json"),
+    STORM,
     include_str!("../../../fixtures/cases/cpu/015-the-whole-fleet-is-busy/evidence.json"),
     include_str!("../../../fixtures/cases/cpu/016-more-requests-than-cpus/evidence.json"),
     include_str!("../../../fixtures/cases/cpu/032-decoy-one-busy-core-of-64/evidence.json"),
@@ -32,6 +32,7 @@ const CASES: &[&str] = &[
     include_str!("../../../fixtures/cases/cpu/046-three-parts-of-four-slow-it-down-and-do-not-end-it/evidence.json"),
 ];
 const SPIN: &str = include_str!("../../../fixtures/cases/cpu/008-an-indexer-spins-on-all-cpus/evidence.json");
+const STORM: &str = include_str!("../../../fixtures/cases/cpu/013-a-script-calls-itself/evidence.json");
 const ORPHAN: &str = include_str!("../../../fixtures/cases/cpu/010-an-orphan-left-behind-by-a-deploy-script/evidence.json");
 
 fn read(case: &str) -> Evidence {
@@ -156,6 +157,144 @@ fn each_part_of_a_runaway_that_is_missing_keeps_it_alive() {
     let mut shared = read(SPIN);
     group(&mut shared, "indexer.service", |g| g.cpu = Percent(800.0));
     assert_eq!(decide(&shared).0.class, "unknown", "one of many in its unit");
+}
+
+/// Two CPUs, all taken: the orphan was flat out until whoever looks began to look.
+fn competed() -> Evidence {
+    let mut e = read(ORPHAN);
+    busy(&mut e, 99.0);
+    hottest(&mut e, |p| {
+        (p.cpu, p.past) = (Percent(59.0), None);
+        change(&mut p.watched, |w| (w.voluntary_per_s, w.involuntary_per_s) = (0.0, 80.0));
+    });
+    rival(&mut e, "byteport-agent", 64.0);
+    e
+}
+
+/// One more process, of one thread, in its place among the hottest.
+fn rival(e: &mut Evidence, comm: &str, cpu: f64) {
+    change(&mut e.processes, |all| {
+        let watched = Observed::unavailable("not among the hottest when the look began");
+        let (pid, start_ticks) = (9000 + all.len() as u32, 90_000);
+        all.push(Hot { pid, start_ticks, comm: comm.into(), cpu: Percent(cpu), threads: 1, past: None, watched });
+        all.sort_by(|a, b| b.cpu.0.total_cmp(&a.cpu.0));
+    });
+}
+
+fn orphan(e: &mut Evidence, how: impl FnOnce(&mut Hot)) {
+    change(&mut e.processes, |all| how(all.iter_mut().find(|p| p.pid == 6001).unwrap()));
+}
+
+#[test]
+fn what_was_flat_out_for_its_time_is_still_so_while_others_compete_with_it() {
+    let class = |how: &dyn Fn(&mut Evidence)| {
+        let mut e = competed();
+        how(&mut e);
+        let (diagnosis, plan) = decide(&e);
+        (diagnosis.class, kinds(&plan).contains(&StepKind::KillProcess))
+    };
+    let runaway = || ("runaway_process".to_owned(), true);
+    let watched = |how: fn(&mut super::Watched)| class(&move |e: &mut Evidence| orphan(e, |p| change(&mut p.watched, how)));
+    assert_eq!(class(&|_| ()), runaway());
+    // The host's episode, which the signal has joined, and somebody as hot for a second.
+    assert_eq!(class(&|e| (e.subject, _) = (Subject::Host, rival(e, "cc1", 60.0))), runaway());
+    for (how, what) in [
+        (class(&|e| e.signals.clear()), "nothing was held for its time"),
+        (class(&|e| busy(e, 80.0)), "a CPU had room for it"),
+        (class(&|e| rival(e, "cc1", 90.0)), "somebody else wants more"),
+        (class(&|e| orphan(e, |p| p.cpu = Percent(20.0))), "next to nothing is not flat out"),
+        (watched(|w| w.involuntary_per_s = 0.0), "it gave the CPU away by itself"),
+        (watched(|w| w.voluntary_per_s = 81.0), "it waits for something"),
+    ] {
+        assert!(!how.1, "{what}: {how:?}");
+    }
+}
+
+#[test]
+fn a_wait_in_its_group_says_what_a_process_would_have_taken_and_a_quota_does_not() {
+    let confident = |waiting: f64, throttled: Option<f64>| {
+        let mut e = read(SPIN);
+        busy(&mut e, 80.0);
+        hottest(&mut e, |p| (p.cpu, p.threads) = (Percent(62.0), 1));
+        group(&mut e, "indexer.service", |g| {
+            (g.cpu, g.waiting, g.throttled) = (Percent(63.0), Some(Percent(waiting)), throttled.map(Percent))
+        });
+        e.signals.push(process_signal(&e));
+        decide(&e).0.confidence >= Confidence::TO_KILL
+    };
+    assert_eq!((confident(35.0, None), confident(20.0, None), confident(35.0, Some(60.0))), (true, false, false));
+}
+
+fn process_signal(e: &Evidence) -> crate::model::Signal {
+    let hot = &e.processes.value().unwrap()[0];
+    let subject = Subject::Process { pid: hot.pid, start_ticks: hot.start_ticks, comm: hot.comm.clone() };
+    crate::model::Signal { kind: super::signals::PROCESS, subject, ..e.signals[0].clone() }
+}
+
+#[test]
+fn whoever_looks_is_not_behind_what_is_seen() {
+    for own in ["byteport-agent", "byteport-actuat"] {
+        let mut e = read(SPIN);
+        hottest(&mut e, |p| p.cpu = Percent(150.0));
+        rival(&mut e, own, 190.0);
+        change(&mut e.groups, |all| {
+            let unit = "byteport-agent.service";
+            let own = Group {
+                unit: Some(unit.into()),
+                path: format!("/system.slice/{unit}").as_str().into(),
+                cpu: Percent(500.0),
+                ..all[0].clone()
+            };
+            all.insert(0, own);
+        });
+        assert_eq!(decide(&e).0.behind.unwrap_or_default().split(' ').next(), Some("indexer"), "{own}");
+        change(&mut e.processes, |all| all.retain(|p| p.comm.as_bytes() == own.as_bytes()));
+        let (diagnosis, plan) = decide(&e);
+        assert!(plan.steps.is_empty() && diagnosis.behind.as_deref() == Some("indexer.service"), "{diagnosis:?}");
+        change(&mut e.host, |h| h.forks_per_s = 900.0);
+        assert_eq!(decide(&e).0.behind.as_deref(), Some("indexer.service"), "a storm");
+    }
+}
+
+#[test]
+fn less_than_what_ends_a_process_begins_no_unit_anew() {
+    let mut e = read(SPIN);
+    hottest(&mut e, |p| p.past = None);
+    let (diagnosis, plan) = decide(&e);
+    assert_eq!((diagnosis.class.as_str(), diagnosis.confidence >= Confidence::TO_ACT), ("unknown", false));
+    assert!(plan.steps.is_empty());
+    // A compiler that computes for minutes, in a unit that consents: nothing is known of it but that it computes.
+    e.signals.push(process_signal(&e));
+    let (diagnosis, plan) = decide(&e);
+    assert_eq!((diagnosis.class.as_str(), diagnosis.confidence >= Confidence::TO_ACT), ("runaway_process", true));
+    assert_eq!(kinds(&plan), [StepKind::OomPreference, StepKind::CpuWeight, StepKind::CpuQuota]);
+}
+
+#[test]
+fn a_large_unit_is_no_storm_and_none_that_another_makes() {
+    let told = |how: &dyn Fn(&mut Evidence)| {
+        let mut e = read(STORM);
+        how(&mut e);
+        let (diagnosis, plan) = decide(&e);
+        assert_eq!(diagnosis.class, "fork_storm");
+        let restart = kinds(&plan).contains(&StepKind::RestartUnit);
+        (diagnosis.behind.unwrap_or_default(), diagnosis.confidence >= Confidence::TO_ACT, restart)
+    };
+    let calm = |e: &mut Evidence| change(&mut e.host, |h| h.forks_per_s = 3.0);
+    assert_eq!(told(&|_| ()), ("hook.service".into(), true, true));
+    assert_eq!(told(&calm), ("hook.service".into(), true, false), "at its limit, and it does not stop trying");
+    let large = |e: &mut Evidence| {
+        calm(e);
+        change(&mut e.host, |h| (h.user, h.system) = (Percent(90.0), Percent(8.0)));
+    };
+    assert_eq!(told(&large), ("hook.service".into(), false, false), "many threads that work");
+    assert_eq!(told(&|e| (calm(e), busy(e, 30.0)).1), ("hook.service".into(), false, false), "the host has room");
+    // A large one, and another that forks.
+    let other = |e: &mut Evidence| {
+        group(e, "hook.service", |g| (g.pids, g.pids_max) = (Some(940), None));
+        group(e, "nginx.service", |g| (g.pids, g.pids_max) = (Some(95), Some(100)));
+    };
+    assert_eq!(told(&other), ("hook.service".into(), true, false));
 }
 
 #[test]

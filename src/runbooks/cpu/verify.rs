@@ -7,8 +7,7 @@
 use super::Params;
 use super::evidence::{Evidence, Group, HostLoad, Hot, Waiting};
 use super::findings::{busy, table};
-use super::signals::FORKS;
-use super::suspect::{Suspect, is_crowded, others_wait, pids_share, yields};
+use super::suspect::{Suspect, is_crowded, is_storm, others_wait, pids_share, yields};
 use crate::model::{AfterStep, Observed, Percent, Subject, Verdict};
 
 pub(super) fn after_step(before: &Evidence, after: &Evidence, params: &Params) -> AfterStep {
@@ -89,8 +88,7 @@ fn crowded(group: &Group, params: &Params) -> Option<Percent> {
 
 /// Processes are made as fast as ever, or a unit that had nearly all it may have still has.
 fn storm(before: &Evidence, host: &HostLoad, after: &Evidence, params: &Params) -> Option<String> {
-    let most = if before.has(&FORKS) { params.forks_per_s / 2.0 } else { params.forks_per_s };
-    if host.forks_per_s > most {
+    if is_storm(before, after, params) {
         return Some(format!("{:.0} processes are made in a second", host.forks_per_s));
     }
     let was = Suspect::of_storm(before, params).group.filter(|g| crowded(g, params).is_some())?;

@@ -2,14 +2,14 @@
 //!
 //! A class matches by what is known to be so. What is not known matches nothing, and lowers the confidence of what does.
 
-use super::Params;
 use super::class::Class;
 use super::doubts::doubts;
-use super::evidence::{Cron, CronJob, Evidence, Group, HostLoad};
+use super::evidence::{Cron, CronJob, Evidence, Group, HostLoad, Hot};
 use super::findings::findings;
 use super::signals::STEAL;
 use super::suspect::{Suspect, is_crowded, is_exempt, is_storm, no_progress, others_wait, pids_share, progress, yields};
-use crate::model::{Confidence, Deploy, Diagnosis, Explained, Now, Percent, Severity};
+use super::{Params, cron};
+use crate::model::{Confidence, Deploy, Diagnosis, Explained, Now, Percent, Severity, Subject};
 
 /// Jobs that run over each other and take less than this of all that runs are not what saturates.
 const JOBS_TELLING: f64 = 0.25;
@@ -74,7 +74,8 @@ fn steal(e: &Evidence, host: &HostLoad, params: &Params) -> Option<Judged> {
 }
 
 fn io_wait(e: &Evidence, host: &HostLoad, params: &Params) -> Option<Judged> {
-    if host.iowait < params.iowait_percent || is_crowded(e, params) {
+    // A process that takes a whole CPU for minutes does not wait for storage, whoever else does.
+    if host.iowait < params.iowait_percent || is_crowded(e, params) || matches!(e.subject, Subject::Process { .. }) {
         return None;
     }
     let pressed = e.io_pressure.value().is_some_and(|p| p.some_avg10.max(p.some_avg60) >= params.iowait_percent.0);
@@ -92,8 +93,14 @@ pub(super) fn most_throttled<'a>(e: &'a Evidence, params: &Params) -> Option<(&'
     groups.filter(|(_, share)| *share >= params.throttled_percent).max_by(|a, b| a.1.0.total_cmp(&b.1.0))
 }
 
+/// Where the episode is about a process, some other group's quota is not what it is about: somebody's is too small on most hosts.
+fn may_be_about(e: &Evidence, group: &Group) -> bool {
+    let Subject::Process { pid, start_ticks, .. } = &e.subject else { return true };
+    e.process(*pid, *start_ticks).and_then(|p| p.watched.value()).is_some_and(|w| w.facts.cgroup.is_under(&group.path))
+}
+
 fn limit_throttling(e: &Evidence, host: &HostLoad, params: &Params) -> Option<Judged> {
-    let (group, share) = most_throttled(e, params).filter(|_| !is_crowded(e, params))?;
+    let (group, share) = most_throttled(e, params).filter(|(group, _)| !is_crowded(e, params) && may_be_about(e, group))?;
     let both = group.throttled.is_some_and(|now| now >= params.throttled_percent) && group.past.is_some();
     let name = group.unit.clone().unwrap_or_else(|| group.path.to_string());
     let quota = group.unit.as_deref().and_then(|unit| e.unit(unit)?.value()?.cpu_quota_percent);
@@ -105,15 +112,20 @@ fn limit_throttling(e: &Evidence, host: &HostLoad, params: &Params) -> Option<Ju
     of(Class::LimitThrottling, if both { 1.0 } else { 0.9 }, summary, Some(name))
 }
 
-/// The job with most runs at the same time, if there are enough of them.
-pub(super) fn fanned_out<'a>(cron: &'a Cron, params: &Params) -> Option<&'a CronJob> {
-    cron.jobs.iter().max_by_key(|job| job.instances.len()).filter(|job| job.instances.len() >= params.cron_instances)
+/// The job that takes most, if it runs over itself: that others of cron's run more often at the same time, and wait, is not their fault.
+pub(super) fn fanned_out<'a>(e: &Evidence, cron: &'a Cron, params: &Params) -> Option<&'a CronJob> {
+    let hot = || e.processes.value().into_iter().flatten();
+    let is_of = |job: &CronJob, pid: u32| job.instances.iter().any(|run| run.pid == pid);
+    let parent = |p: &Hot| p.watched.value().map_or(0, |w| w.facts.parent);
+    let takes = |job: &CronJob| hot().filter(|p| is_of(job, p.pid) || is_of(job, parent(p))).map(|p| p.cpu.0).sum::<f64>();
+    let most = cron.jobs.iter().map(|job| (takes(job), job)).max_by(|(a, _), (b, _)| a.total_cmp(b));
+    most.filter(|(takes, job)| *takes > 0.0 && cron::runs_over(job) >= params.cron_instances).map(|(_, job)| job)
 }
 
 fn cron_fanout(e: &Evidence, host: &HostLoad, params: &Params) -> Option<Judged> {
     let cron = e.cron.value()?.as_ref().filter(|_| is_crowded(e, params))?;
     let most = cron.cpu.0 * 2.0 >= host.used();
-    let job = fanned_out(cron, params).filter(|_| cron.cpu.0 >= host.used() * JOBS_TELLING);
+    let job = fanned_out(e, cron, params).filter(|_| cron.cpu.0 >= host.used() * JOBS_TELLING);
     let sure = match (job.is_some(), most) {
         (true, true) => 1.0,
         (true, false) | (false, true) => 0.9,

@@ -11,7 +11,40 @@ use crate::model::{Cgroups, HostPath, Observed, Percent, ProcessFacts};
 /// Who runs jobs, by the names that distributions give them.
 pub(super) const UNITS: [&str; 4] = ["cron.service", "crond.service", "cronie.service", "atd.service"];
 /// Names that say nothing of a job.
-const WRAPPERS: [&[u8]; 10] = [b"cron", b"CRON", b"crond", b"atd", b"sh", b"bash", b"dash", b"run-parts", b"nice", b"ionice"];
+const WRAPPERS: [&[u8]; 18] = [
+    b"cron",
+    b"CRON",
+    b"crond",
+    b"atd",
+    b"sh",
+    b"bash",
+    b"dash",
+    b"run-parts",
+    b"nice",
+    b"ionice",
+    b"flock",
+    b"timeout",
+    b"env",
+    b"sudo",
+    b"su",
+    b"runuser",
+    b"chronic",
+    b"setsid",
+];
+/// Programs that run what somebody wrote: two of one name need not be the same job.
+const INTERPRETERS: [&[u8]; 7] = [b"python", b"perl", b"ruby", b"node", b"php", b"java", b"lua"];
+/// Cron begins at full minutes: what was begun closer together than this are several jobs that have a program in common.
+const ONE_START_S: f64 = 30.0;
+
+/// How often a job was begun while it still ran; 1 where it cannot be told from others.
+pub(super) fn runs_over(job: &CronJob) -> usize {
+    if INTERPRETERS.iter().any(|name| job.comm.as_bytes().starts_with(name)) {
+        return 1;
+    }
+    let ages = || job.instances.iter().map(|run| run.age_s);
+    1 + ages().zip(ages().skip(1)).filter(|(older, younger)| older - younger >= ONE_START_S).count()
+}
+
 /// Jobs by name, from the children of the daemon down.
 pub(super) fn tree(main: u32, processes: &[ProcessFacts]) -> Vec<CronJob> {
     let mut children: BTreeMap<u32, Vec<&ProcessFacts>> = BTreeMap::new();
@@ -107,6 +140,18 @@ mod tests {
         let told: Vec<(String, usize)> = jobs.iter().map(|j| (j.comm.to_string(), j.instances.len())).collect();
         assert_eq!(told, [("report".to_owned(), 2), ("make".to_owned(), 1)]);
         assert_eq!(jobs[0].instances[0].pid, 23, "the oldest first");
+    }
+
+    #[test]
+    fn a_job_runs_over_itself_when_it_is_begun_anew_and_its_name_is_its_own() {
+        let runs = |comm: &str, ages: &[f64]| {
+            let instances = ages.iter().map(|age_s| Instance { pid: 1, start_ticks: 1, age_s: *age_s }).collect();
+            runs_over(&CronJob { comm: comm.into(), instances })
+        };
+        assert_eq!(runs("report", &[180.0, 120.0, 60.0]), 3);
+        assert_eq!(runs("rsync", &[61.0, 60.5, 60.0]), 1, "three lines of one minute");
+        assert_eq!(runs("rsync", &[120.0, 119.0, 60.0, 59.0]), 2);
+        assert_eq!((runs("python3.12", &[180.0, 120.0, 60.0]), runs("report", &[])), (1, 1));
     }
 
     #[test]

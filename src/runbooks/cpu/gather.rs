@@ -26,12 +26,15 @@ const DEPLOYS_S: Seconds = Seconds(3600.0);
 
 const NOT_READ: &str = "not read again: only what steps change was looked at";
 
-/// Everything that is read twice.
+/// Everything that is read twice. Each has its own time: going through all processes takes longer the first time, and on a busy host as
+/// long as the look itself; a share of the wrong time would be told.
 struct Look {
     at_s: f64,
     cpu: Observed<CpuStat>,
     pressure: Observed<Pressure>,
+    processes_at_s: f64,
     processes: Observed<Processes>,
+    groups_at_s: f64,
     groups: Observed<Cgroups>,
     /// Groups that must be in it, whether or not they are among the hottest.
     named: Vec<CgroupUse>,
@@ -43,7 +46,9 @@ impl Look {
             at_s: host.now().uptime_s,
             cpu: host.cpu_stat().into(),
             pressure: host.cpu_pressure().into(),
+            processes_at_s: host.now().uptime_s,
             processes: host.processes(params.top).into(),
+            groups_at_s: host.now().uptime_s,
             groups: host.cgroups(GROUPS).into(),
             named: paths.iter().filter_map(|path| host.group(path).ok()).collect(),
         }
@@ -59,7 +64,8 @@ pub(super) fn gather(host: &dyn ReadHost, ask: &FocusedAsk<'_>, params: &Params)
     let paths = named_groups(host, ask);
     let first = Look::take(host, params, &paths);
     let watch = to_watch(ask, &first);
-    let before: Vec<Observed<ProcessDetail>> = watch.iter().map(|(pid, _)| host.process_detail(*pid).into()).collect();
+    let detail = |(pid, _): &(u32, u64)| (host.now().uptime_s, Observed::from(host.process_detail(*pid)));
+    let before: Vec<(f64, Observed<ProcessDetail>)> = watch.iter().map(detail).collect();
     let (found, deploys) = thread::scope(|scope| {
         let full = ask.depth == Depth::Full;
         let beside = full.then(|| scope.spawn(|| (jobs(host), Observed::<Vec<Deploy>>::from(host.deploys(DEPLOYS_S)))));
@@ -68,22 +74,24 @@ pub(super) fn gather(host: &dyn ReadHost, ask: &FocusedAsk<'_>, params: &Params)
         let unread = || (Observed::unavailable(NOT_READ), Observed::unavailable(NOT_READ));
         beside.map_or_else(unread, |part| part.join().unwrap_or_else(|_| defect()))
     });
-    let after: Vec<Observed<ProcessDetail>> = watch.iter().map(|(pid, _)| host.process_detail(*pid).into()).collect();
+    let after: Vec<(f64, Observed<ProcessDetail>)> = watch.iter().map(detail).collect();
     let second = Look::take(host, params, &paths);
     let over_s = second.at_s - first.at_s;
-    let groups = groups(&first, &second, over_s, ask, params);
+    let groups_over_s = second.groups_at_s - first.groups_at_s;
+    let groups = groups(&first, &second, groups_over_s, ask, params);
+    let processes_over_s = second.processes_at_s - first.processes_at_s;
     let mut processes = match (&first.processes, &second.processes) {
         (Observed::Value { value: first, .. }, Observed::Value { value: second, .. }) => {
-            Observed::fresh(look::hottest(&first.top, &second.top, over_s, ask.history, params))
+            Observed::fresh(look::hottest(&first.top, &second.top, processes_over_s, ask.history, params))
         }
         (Observed::Unavailable { why }, _) | (_, Observed::Unavailable { why }) => Observed::unavailable(why.clone()),
     };
     if let Observed::Value { value: processes, .. } = &mut processes {
-        for (((pid, start_ticks), before), after) in watch.iter().zip(before).zip(after) {
-            watch_one(host, ask, (*pid, *start_ticks), before, after, over_s, processes);
+        for (((pid, start_ticks), (before_s, before)), (after_s, after)) in watch.iter().zip(before).zip(after) {
+            watch_one(host, ask, (*pid, *start_ticks), before, after, after_s - before_s, processes);
         }
     }
-    let cron = found.map(|found| found.map(|found| found.with_use(&first.groups, &second.groups, over_s)));
+    let cron = found.map(|found| found.map(|found| found.with_use(&first.groups, &second.groups, groups_over_s)));
     let mut evidence = Evidence {
         subject: ask.subject.clone(),
         signals: ask.signals.to_vec(),
@@ -252,9 +260,110 @@ fn units(host: &dyn ReadHost, evidence: &Evidence) -> Vec<UnitAnswer> {
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
+    use std::path::Path;
+
     use super::*;
     use crate::detect::History;
-    use crate::host::LiveHost;
+    use crate::host::{Clock, HeldFiles, LiveHost, Read, ReadError, Scan, ScanAsk, Writer};
+    use crate::model::{Answer, DiskIo, FsUsage, Mount, Now, Query, WriteTrial};
+
+    /// The live host, on which the first look at groups takes long, and where a process moves a thousand bytes a second by the clock.
+    struct Slow {
+        live: LiveHost,
+        looked: AtomicBool,
+    }
+
+    fn not_here<T>() -> Read<T> {
+        Err(ReadError::NotHere { what: "not asked".into(), why: "by this runbook".into() })
+    }
+
+    impl Clock for Slow {
+        fn now(&self) -> Now {
+            self.live.now()
+        }
+    }
+
+    impl ReadHost for Slow {
+        fn mounts(&self) -> Read<Vec<Mount>> {
+            not_here()
+        }
+        fn fs_usage(&self, _: &Mount) -> Read<FsUsage> {
+            not_here()
+        }
+        fn ext4_errors(&self, _: &Mount) -> Read<u64> {
+            not_here()
+        }
+        fn write_trials(&self) -> Read<Vec<WriteTrial>> {
+            not_here()
+        }
+        fn disks_under(&self, _: &Mount) -> Read<Vec<String>> {
+            not_here()
+        }
+        fn disk_io(&self) -> Read<Vec<DiskIo>> {
+            not_here()
+        }
+        fn io_pressure(&self) -> Read<Pressure> {
+            not_here()
+        }
+        fn scan(&self, _: &ScanAsk) -> Read<Scan> {
+            not_here()
+        }
+        fn deleted_open(&self, _: u64) -> Read<HeldFiles> {
+            not_here()
+        }
+        fn writers(&self, _: u64, _: Duration) -> Read<Vec<Writer>> {
+            not_here()
+        }
+        fn tmp_exclusions(&self) -> Read<Vec<String>> {
+            not_here()
+        }
+        fn package_manager(&self) -> Read<Option<String>> {
+            not_here()
+        }
+        fn shutting_down(&self) -> Read<bool> {
+            not_here()
+        }
+        fn host_view(&self) -> Read<bool> {
+            not_here()
+        }
+        fn privileged(&self, _: &Query) -> Observed<Answer> {
+            Observed::unavailable("not asked")
+        }
+        fn compress_ratio(&self, _: &HostPath) -> Read<f64> {
+            not_here()
+        }
+        fn node_disk_pressure(&self) -> Read<bool> {
+            not_here()
+        }
+        fn processes(&self, top: usize) -> Read<Processes> {
+            self.live.processes(top)
+        }
+        fn process(&self, pid: u32) -> Read<ProcessFacts> {
+            self.live.process(pid)
+        }
+        fn process_detail(&self, pid: u32) -> Read<ProcessDetail> {
+            let moved = (self.now().uptime_s * 1000.0) as u64;
+            let detail = self.live.process_detail(pid)?;
+            Ok(ProcessDetail { io_bytes: Observed::fresh(moved), ..detail })
+        }
+        fn cgroups(&self, _: usize) -> Read<Cgroups> {
+            if !self.looked.swap(true, Ordering::Relaxed) {
+                thread::sleep(Duration::from_secs(1));
+            }
+            not_here()
+        }
+    }
+
+    #[test]
+    fn what_takes_long_to_look_at_is_not_part_of_the_time_over_which_others_are_told() {
+        let host = Slow { live: LiveHost::new(Path::new("/"), None, None).unwrap(), looked: AtomicBool::new(false) };
+        let facts = host.process(std::process::id()).unwrap();
+        let subject = Subject::Process { pid: facts.pid, start_ticks: facts.start_ticks, comm: facts.comm.clone() };
+        let ask = FocusedAsk { subject: &subject, signals: &[], history: &History::default(), depth: Depth::Quick, sample: None };
+        let seen = gather(&host, &ask, &Params::default());
+        let io = seen.process(facts.pid, facts.start_ticks).and_then(|p| p.watched.value()?.io_bytes_per_s.value().copied()).unwrap();
+        assert!((700.0..1300.0).contains(&io), "{io} of a thousand bytes a second");
+    }
 
     /// This very process, with one busy thread, on the kernel that runs here.
     #[test]

@@ -120,7 +120,7 @@ impl<'a> Ladder<'a> {
             return;
         }
         self.refuse(StepKind::RestartUnit, &cron.unit, "it would end all jobs and begin them anew");
-        let Some(job) = fanned_out(cron, self.params) else { return };
+        let Some(job) = fanned_out(self.evidence, cron, self.params) else { return };
         // The oldest goes on: it is nearest to its end, and the others wait for what it holds.
         for surplus in job.instances.iter().skip(1).take(SURPLUS) {
             let who = format!("{} (pid {})", job.comm, surplus.pid);

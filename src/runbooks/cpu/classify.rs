@@ -204,7 +204,8 @@ pub(super) fn is_fleet_wide(e: &Evidence, params: &Params) -> bool {
 
 fn fleet_wide(e: &Evidence, params: &Params) -> Option<Judged> {
     let share = e.fleet_saturated.filter(|_| is_fleet_wide(e, params))?;
-    of(Class::FleetWide, 1.0, format!("{share} of the fleet is saturated: the cause is not on this host"), None)
+    // No surer than the least sure runaway: where less is known of a process, it must not be told with more confidence that it is none.
+    of(Class::FleetWide, 0.75, format!("{share} of the fleet is saturated: the cause is not on this host"), None)
 }
 
 /// What is known to get something done, to make room by itself, to be shared among many, or to be as it always is.

@@ -159,6 +159,10 @@ impl<'a> Suspect<'a> {
         }
     }
 
+    pub(super) fn still_wants_all(&self, evidence: &Evidence, params: &Params) -> bool {
+        self.process.zip(self.watched()).is_some_and(|(process, watched)| self.wants_all(process, watched, evidence, params))
+    }
+
     /// It takes a whole CPU, or would: what was flat out for minutes gets less in a second in which others compete with it, those who look at
     /// it among them. Then it has to be the one that gets most, that gave the CPU away only when it was made to, and that waited for it the
     /// rest of the time; or no CPU had anything left. What its own quota holds back competes with nobody.

@@ -18,7 +18,7 @@ const CASES: &[&str] = &[
     include_str!("../../../fixtures/cases/cpu/001-the-hypervisor-takes-a-third/evidence.json"),
     include_str!("../../../fixtures/cases/cpu/002-cpus-wait-for-a-slow-disk/evidence.json"),
     include_str!("../../../fixtures/cases/cpu/003-a-quota-that-was-right-last-year/evidence.json"),
-    include_str!("../../../fixtures/cases/cpu/005-a-report-runs-over-itself/evidence.json"),
+    FANOUT,
     include_str!("../../../fixtures/cases/cpu/007-the-new-release-takes-twice-as-much/evidence.json"),
     SPIN,
     ORPHAN,
@@ -32,6 +32,7 @@ const CASES: &[&str] = &[
     include_str!("../../../fixtures/cases/cpu/046-three-parts-of-four-slow-it-down-and-do-not-end-it/evidence.json"),
 ];
 const SPIN: &str = include_str!("../../../fixtures/cases/cpu/008-an-indexer-spins-on-all-cpus/evidence.json");
+const FANOUT: &str = include_str!("../../../fixtures/cases/cpu/005-a-report-runs-over-itself/evidence.json");
 const STORM: &str = include_str!("../../../fixtures/cases/cpu/013-a-script-calls-itself/evidence.json");
 const ORPHAN: &str = include_str!("../../../fixtures/cases/cpu/010-an-orphan-left-behind-by-a-deploy-script/evidence.json");
 
@@ -213,16 +214,75 @@ fn what_was_flat_out_for_its_time_is_still_so_while_others_compete_with_it() {
 #[test]
 fn a_wait_in_its_group_says_what_a_process_would_have_taken_and_a_quota_does_not() {
     let confident = |waiting: f64, throttled: Option<f64>| {
-        let mut e = read(SPIN);
-        busy(&mut e, 80.0);
-        hottest(&mut e, |p| (p.cpu, p.threads) = (Percent(62.0), 1));
-        group(&mut e, "indexer.service", |g| {
-            (g.cpu, g.waiting, g.throttled) = (Percent(63.0), Some(Percent(waiting)), throttled.map(Percent))
-        });
-        e.signals.push(process_signal(&e));
+        let mut e = queued();
+        group(&mut e, "indexer.service", |g| (g.waiting, g.throttled) = (Some(Percent(waiting)), throttled.map(Percent)));
         decide(&e).0.confidence >= Confidence::TO_KILL
     };
     assert_eq!((confident(35.0, None), confident(20.0, None), confident(35.0, Some(60.0))), (true, false, false));
+}
+
+/// It waits for a CPU for as long as it does not have one.
+fn queued() -> Evidence {
+    let mut e = read(SPIN);
+    busy(&mut e, 80.0);
+    hottest(&mut e, |p| (p.cpu, p.threads) = (Percent(62.0), 1));
+    group(&mut e, "indexer.service", |g| (g.cpu, g.waiting) = (Percent(63.0), Some(Percent(35.0))));
+    e.signals.push(process_signal(&e));
+    e
+}
+
+#[test]
+fn a_process_that_waits_for_a_cpu_has_not_ended() {
+    let (before, mut after) = (competed(), competed());
+    let p = Params { busy_floor_percent: Percent(100.0), ..Params::default() };
+    assert!(matches!(after_step(&before, &after, &p), AfterStep::Continue { why } if why.contains("still takes 59.0 %")));
+    orphan(&mut after, |hot| change(&mut hot.watched, |w| w.voluntary_per_s = 200.0));
+    assert!(matches!(after_step(&before, &after, &p), AfterStep::Enough { .. }));
+}
+
+#[test]
+fn what_somebody_else_is_held_back_by_hides_no_runaway() {
+    let class = |how: &dyn Fn(&mut Evidence)| {
+        let mut e = read(ORPHAN);
+        how(&mut e);
+        decide(&e).0.class
+    };
+    let held_back = |e: &mut Evidence, path: &HostPath| {
+        change(&mut e.groups, |all| {
+            let small = Group { path: path.clone(), cpu: Percent(5.0), throttled: Some(Percent(60.0)), pids_max: None, ..all[0].clone() };
+            all.retain(|g| g.path != *path);
+            all.push(small);
+        });
+    };
+    assert_eq!(class(&|e| held_back(e, &"/system.slice/metrics.service".into())), "runaway_process");
+    let own = read(ORPHAN).processes.value().unwrap()[0].watched.value().unwrap().facts.cgroup.clone();
+    assert_eq!(class(&|e| held_back(e, &own)), "limit_throttling");
+    let waits = |e: &mut Evidence| change(&mut e.host, |h| h.iowait = Percent(40.0));
+    assert_eq!(class(&waits), "runaway_process", "another process waits for storage");
+    assert_eq!(class(&|e| (waits(e), e.subject = Subject::Host).1), "io_wait");
+}
+
+#[test]
+fn a_job_that_only_waits_is_not_ended_for_one_that_computes() {
+    let decided = |how: &dyn Fn(&mut super::Cron)| {
+        let mut e = read(FANOUT);
+        change(&mut e.cron, |cron| how(cron.as_mut().unwrap()));
+        let (diagnosis, plan) = decide(&e);
+        assert_eq!(diagnosis.class, "cron_fanout", "jobs take most, whosever they are");
+        let ended = plan.steps.iter().filter(|s| s.step.kind() == StepKind::KillProcess).count();
+        (diagnosis.behind.unwrap_or_default(), ended)
+    };
+    assert_eq!(decided(&|_| ()), ("4 runs of report".into(), 3));
+    // Four pollers that sleep, and a backup: those that are hot are the backup's.
+    let pollers = |cron: &mut super::Cron| {
+        let waiting = |n: u32| super::Instance { pid: 8000 + n, start_ticks: 1, age_s: 600.0 - 60.0 * f64::from(n) };
+        let instances = cron.jobs[0].instances.drain(1..3).collect();
+        let jobs = [("poll", (0..4).map(waiting).collect()), ("backup", instances)];
+        cron.jobs = jobs.into_iter().map(|(comm, instances)| super::CronJob { comm: comm.into(), instances }).collect();
+    };
+    assert_eq!(decided(&pollers), ("jobs".into(), 0));
+    assert_eq!(decided(&|cron| cron.jobs[0].instances.iter_mut().for_each(|run| run.age_s = 3600.0)), ("jobs".into(), 0), "begun at once");
+    assert_eq!(decided(&|cron| cron.jobs[0].comm = "python3".into()), ("jobs".into(), 0), "several scripts");
 }
 
 fn process_signal(e: &Evidence) -> crate::model::Signal {
@@ -441,8 +501,9 @@ fn evidence() -> impl Strategy<Value = Evidence> {
     let share = || prop_oneof![2 => Just(None), 1 => (0.0..100.0f64).prop_map(|p| Some(Percent(p)))];
     let hot = (0.0..900.0f64, 0.0..9000.0f64, 0.0..100.0f64, any::<bool>(), 0i32..20, 0.0..300.0f64);
     let parts = proptest::collection::vec(any::<bool>().prop_map(|gone| gone), PARTS).prop_map(|v| v);
-    (select(CASES), any::<bool>(), load, share(), hot, share(), parts).prop_map(|(case, bent, load, throttled, hot, fleet, parts)| {
-        let mut e = read(case);
+    let cases: Vec<Evidence> = CASES.iter().map(|case| read(case)).chain([competed(), queued()]).collect();
+    (select(cases), any::<bool>(), load, share(), hot, share(), parts).prop_map(|(case, bent, load, throttled, hot, fleet, parts)| {
+        let mut e = case;
         if bent {
             let (cpu, io, waits, orphan, nice, flat) = hot;
             change(&mut e.host, |h| {

@@ -70,7 +70,9 @@ fn own_figure(after: &Evidence, params: &Params) -> Result<Option<String>, Strin
                 return Err(format!("{comm} (pid {pid}): {why}"));
             }
             // Not among the hottest, and not to be found: it is gone, or cool.
-            let hot = after.process(*pid, *start_ticks).filter(|p| p.cpu >= params.process_percent);
+            let hot = after
+                .process(*pid, *start_ticks)
+                .filter(|p| p.cpu >= params.process_percent || Suspect::of(after).still_wants_all(after, params));
             Ok(hot.map(|p| format!("{comm} (pid {pid}) still takes {} of a CPU", p.cpu)))
         }
         Subject::Unit { name } => {

@@ -95,8 +95,10 @@ pub(super) fn follow_ups(evidence: &Evidence, class: Class, params: &Params) -> 
             format!("what {unit} says"),
             format!("systemctl status --no-pager {word}; journalctl --unit={word} --since=-1h --no-pager | tail -n 50"),
         );
-        if let Some((host, cpu)) = evidence.host.value().zip(suspect.cpu()).filter(|_| unit.ends_with(".service") && is_offence) {
-            let percent = quota::value(host, cpu, suspect.usual(), params);
+        if let Some((host, (cpu, usual))) =
+            evidence.host.value().zip(suspect.used(evidence)).filter(|_| unit.ends_with(".service") && is_offence)
+        {
+            let percent = quota::value(host, cpu, usual, params);
             say(
                 "leave the others something, until the next start".into(),
                 format!("systemctl set-property --runtime {word} CPUWeight={} CPUQuota={percent}%", params.weight),

@@ -228,18 +228,17 @@ impl<'a> Ladder<'a> {
 
     fn quota(&mut self, facts: &UnitFacts, suspect: Suspect<'_>) {
         let unit = &facts.name;
-        let Some((host, cpu)) = self.evidence.host.value().zip(suspect.cpu()) else {
+        let Some((host, (cpu, usual))) = self.evidence.host.value().zip(suspect.used(self.evidence)) else {
             return self.refuse(StepKind::CpuQuota, unit, "what it uses is not known");
         };
-        let quota = quota::value(host, cpu, suspect.usual(), self.params);
+        let quota = quota::value(host, cpu, usual, self.params);
         if let Some(set) = facts.cpu_quota_percent.filter(|set| *set <= quota) {
             return self.refuse(StepKind::CpuQuota, unit, format!("it has CPUQuota={set}% already"));
         }
         if quota as f64 >= cpu {
             return self.refuse(StepKind::CpuQuota, unit, format!("it uses no more than the {quota} % that it would be left with"));
         }
-        let usual =
-            suspect.usual().map_or_else(|| "what it usually takes is not known".to_owned(), |u| format!("it takes {u:.0} % as a rule"));
+        let usual = usual.map_or_else(|| "what it usually takes is not known".to_owned(), |u| format!("it takes {u:.0} % as a rule"));
         let limit = UnitLimit { target: target_of(facts), limit: LimitTo::CpuQuota(quota) };
         self.add(Step::LimitUnit(limit), unit, format!("CPUQuota={quota}% instead of the {cpu:.0} % of a CPU that it takes now; {usual}"));
     }

@@ -111,6 +111,18 @@ impl<'a> Suspect<'a> {
         if is_told { full } else { of(hottest_group(evidence)) }
     }
 
+    /// What its whole unit takes, of one CPU, and what is usual for that: a unit may have groups of its own below it, and what is done to the
+    /// unit is done to all of them. Where it has no unit, its group, and where it has none, the process.
+    pub(super) fn used(&self, evidence: &Evidence) -> Option<(f64, Option<f64>)> {
+        let Some(group) = self.group else { return self.cpu().map(|cpu| (cpu, self.usual())) };
+        let is_of = |g: &&Group| g.path == group.path || self.unit.is_some() && g.unit.as_deref() == self.unit;
+        let all = || evidence.groups.value().into_iter().flatten().filter(is_of);
+        // A group that is listed beside those below it holds theirs.
+        let counted = || all().filter(|g| !all().any(|above| above.path != g.path && g.path.is_under(&above.path)));
+        let usual = |g: &Group| g.past.as_ref().and_then(|past| past.cpu_usual).map(|usual| usual.0);
+        Some((counted().map(|g| g.cpu.0).sum(), counted().map(usual).sum()))
+    }
+
     pub(super) fn watched(&self) -> Option<&'a Watched> {
         self.process.and_then(|p| p.watched.value())
     }
@@ -151,7 +163,7 @@ impl<'a> Suspect<'a> {
         // What it took for minutes counts, and not what others leave it in this second.
         let takes = if flat_out { process.cpu.0.max(params.process_percent.0) } else { process.cpu.0 };
         Parts {
-            alone: self.group.is_none_or(|g| process.cpu.0 * 2.0 >= g.cpu.0),
+            alone: self.used(evidence).is_none_or(|(cpu, _)| process.cpu.0 * 2.0 >= cpu),
             flat_out,
             no_progress: no_progress(watched, params),
             orphan: watched.orphan.value().is_some_and(|orphan| *orphan),

@@ -172,6 +172,34 @@ fn less_than_what_ends_a_process_begins_no_unit_anew() {
     assert_eq!(kinds(&plan), [StepKind::OomPreference, StepKind::CpuWeight, StepKind::CpuQuota]);
 }
 
+/// A runner that gives each job a group of its own: what is done to the unit is done to all of them.
+#[test]
+fn a_unit_is_limited_by_what_all_its_groups_take() {
+    let decided = |path: &str, cpu: f64| {
+        let mut e = read(SPIN);
+        change(&mut e.host, |h| h.cpus = 8);
+        change(&mut e.groups, |all| {
+            all[0].path = "/system.slice/indexer.service/a".into();
+            let beside = Group { path: path.into(), cpu: Percent(cpu), ..all[0].clone() };
+            all.push(beside);
+        });
+        hottest(&mut e, |p| change(&mut p.watched, |w| w.facts.cgroup = "/system.slice/indexer.service/a".into()));
+        let (diagnosis, plan) = decide(&e);
+        let quota = plan.steps.iter().find_map(|s| match &s.step {
+            Step::LimitUnit(limit) => match limit.limit {
+                crate::model::LimitTo::CpuQuota(percent) => Some(percent),
+                crate::model::LimitTo::CpuWeight(_) | crate::model::LimitTo::MemoryHigh(_) => None,
+            },
+            _ => None,
+        });
+        (diagnosis.class, quota)
+    };
+    let (beside, above) = ("/system.slice/indexer.service/b", "/system.slice/indexer.service");
+    assert_eq!(decided(above, 400.0), ("runaway_process".into(), Some(22)), "all of them, counted once");
+    assert_eq!(decided(beside, 100.0), ("runaway_process".into(), Some(44)), "twice its usual of 22");
+    assert_eq!(decided(beside, 398.0).1, None, "its other jobs take as much: it is not one process that does it");
+}
+
 #[test]
 fn a_large_unit_is_no_storm_and_none_that_another_makes() {
     let told = |how: &dyn Fn(&mut Evidence)| {

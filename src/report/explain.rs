@@ -51,7 +51,7 @@ pub(super) fn diagnosis(d: &Diagnosis, paint: Paint) -> String {
             cell(clean(&one.class)),
             figure(amount(&d.explained, one.amount)),
             figure(share(one.share)),
-            cell("of what must be freed"),
+            cell(of_what(&d.explained)),
         ]);
     }
     out += &table.render(paint);
@@ -75,9 +75,17 @@ pub(super) fn diagnosis(d: &Diagnosis, paint: Paint) -> String {
     out
 }
 
+/// Where nothing is counted in bytes or inodes, nothing has to be freed.
+pub(super) fn of_what(among: &[Explained]) -> &'static str {
+    if among.iter().any(|e| e.amount > 0) { "of what must be freed" } else { "of what is wrong" }
+}
+
 /// In the unit of the need. The model leaves the unit to the runbook: where inodes are what is short, the class that explains them by
 /// name is weighed too.
 pub(super) fn amount(among: &[Explained], n: u64) -> String {
+    if among.iter().all(|e| e.amount == 0) {
+        return "-".to_owned();
+    }
     if among.iter().any(|e| e.class.starts_with("inode")) { count(n, "inode") } else { Bytes(n).to_string() }
 }
 

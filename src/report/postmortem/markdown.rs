@@ -77,7 +77,7 @@ impl Postmortem {
         let enough = if d.confidence >= Confidence::TO_ACT { "enough to act" } else { "too little to act" };
         let mut out = format!("\n## Diagnosis\n\n{}, confidence {} ({enough}): {}\n", code(&d.class), d.confidence, text(&d.summary));
         if !d.explained.is_empty() {
-            out += "\n| class | amount | of what must be freed |\n| --- | ---: | ---: |\n";
+            out += &format!("\n| class | amount | {} |\n| --- | ---: | ---: |\n", explain::of_what(&d.explained));
             for e in &d.explained {
                 out += &format!("| {} | {} | {} |\n", code(&e.class), explain::amount(&d.explained, e.amount), share(e.share));
             }

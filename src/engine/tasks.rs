@@ -146,11 +146,13 @@ pub(super) fn undo(client: &Client, intent: &IntentId) -> Result<Effect, Refusal
 async fn gather(shared: &Arc<Shared>, episode: &Episode, phase: Phase, depth: Depth) -> Event {
     let Some(entry) = runbooks::find(episode.runbook()) else { return Event::GatherFailed { why: "its runbook is gone".into() } };
     let (id, subject, signals) = (episode.id.clone(), episode.subject.clone(), episode.signals().to_vec());
+    let in_force = episode.in_force();
     let shared = shared.clone();
     let gathered = tokio::task::spawn_blocking(move || {
         let history = lock(&shared.history).clone();
         let sample = lock(&shared.seen).sample.clone();
-        let ask = FocusedAsk { subject: &subject, signals: &signals, history: &history, sample: sample.as_deref(), depth };
+        let ask =
+            FocusedAsk { subject: &subject, signals: &signals, history: &history, sample: sample.as_deref(), in_force: &in_force, depth };
         let now = shared.host.now();
         let recorded = (entry.gather)(shared.host.as_ref(), &ask, &shared.params(&entry.id), &now).map_err(|e| e.to_string())?;
         // Unwritten evidence still decides; what follows from it is held back by the intent that cannot be written either.

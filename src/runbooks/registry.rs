@@ -6,7 +6,7 @@ use toml::{Spanned, de::DeTable};
 use crate::detect::{Condition, History};
 use crate::guard::Limits;
 use crate::host::ReadHost;
-use crate::model::{AfterStep, Diagnosis, Now, Plan, Recorded, RunbookId, Sample, Signal, StepKind, Subject, Verdict};
+use crate::model::{AfterStep, Diagnosis, Now, Plan, Recorded, RunbookId, Sample, Signal, Step, StepKind, Subject, Verdict};
 
 /// Everything but `gather` is pure; `now` and what was recorded are arguments.
 pub trait Runbook: 'static {
@@ -57,6 +57,8 @@ pub struct FocusedAsk<'a> {
     pub history: &'a History,
     /// The newest one: what the kernel's log and the journal told, and who was largest when it was taken. `None` before the first.
     pub sample: Option<&'a Sample>,
+    /// What this episode has done and not taken back.
+    pub in_force: &'a [Step],
     pub depth: Depth,
 }
 

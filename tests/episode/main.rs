@@ -272,6 +272,17 @@ fn what_had_to_wait_is_looked_at_anew_before_anything_is_done() {
 }
 
 #[test]
+fn the_next_look_is_told_what_this_episode_has_done() {
+    let mut episode = episode();
+    episode.on(Event::Begin, &now(0.0));
+    episode.on(Event::Gathered(evidence(96.0, -2, 0.9)), &now(1.0));
+    assert!(episode.in_force().is_empty());
+    episode.on(turn(Mode::Act), &now(2.0));
+    episode.on(Event::Performed(effect()), &now(3.0));
+    assert_eq!(episode.in_force(), [limit(0).step]);
+}
+
+#[test]
 fn a_crash_before_anything_was_done_is_closed() {
     let (mut episode, first) = episode().resume(Left::default(), &now(0.0));
     let mut world = World::default();

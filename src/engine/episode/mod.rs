@@ -14,7 +14,7 @@ use super::dialogue::{Act, Command, Event, Timing};
 use crate::guard::{self, Asked, Circumstances};
 use crate::model::{
     AfterStep, Body, Diagnosis, Effect, Escalation, IncidentId, IntentId, IntentOutcome, Now, Outcome, Phase, Plan, PlannedStep, Recorded,
-    Refusal, RefusalReason, RunbookId, Signal, Subject, Verdict,
+    Refusal, RefusalReason, RunbookId, Signal, Step, Subject, Verdict,
 };
 use crate::runbooks::{Depth, Entry};
 
@@ -100,6 +100,8 @@ pub struct Episode {
     escalated: bool,
     /// Acts that last until they are taken back, oldest first.
     standing: Vec<IntentId>,
+    /// The steps of those that this run of the agent has taken.
+    taken: Vec<(IntentId, Step)>,
     /// The last look after a step found that nothing more is needed.
     held: bool,
     /// All signals were clear at some time while it was held.
@@ -140,6 +142,7 @@ impl Episode {
             refusals: Vec::new(),
             escalated: false,
             standing: Vec::new(),
+            taken: Vec::new(),
             held: false,
             relieved: false,
             waits: 0,
@@ -176,6 +179,11 @@ impl Episode {
 
     pub fn signals(&self) -> &[Signal] {
         &self.signals
+    }
+
+    /// What of this episode stands now, as far as it is known: the next look must not take it for somebody else's doing.
+    pub fn in_force(&self) -> Vec<Step> {
+        self.taken.iter().filter(|(intent, _)| self.standing.contains(intent)).map(|(_, step)| step.clone()).collect()
     }
 
     pub fn is_finished(&self) -> bool {
@@ -345,7 +353,7 @@ impl Episode {
                 self.state = State::Acting { step };
                 commands
             }
-            Err(refusal) if passing(refusal.reason) && tries < self.timing.retries => {
+            Err(refusal) if passing(refusal.reason, &planned.step) && tries < self.timing.retries => {
                 let mut commands = if tries == 0 { vec![self.refused(step, planned, &refusal)] } else { Vec::new() };
                 self.state = State::Patience { step, tries: tries + 1 };
                 commands.push(Command::ReleaseTurn);
@@ -518,8 +526,13 @@ impl Episode {
 }
 
 /// Reasons that pass by themselves: worth waiting for, not worth a page yet.
-const fn passing(reason: RefusalReason) -> bool {
-    matches!(reason, RefusalReason::PackageManager | RefusalReason::AnotherEpisode | RefusalReason::Backoff)
+fn passing(reason: RefusalReason, step: &Step) -> bool {
+    match reason {
+        RefusalReason::PackageManager | RefusalReason::AnotherEpisode | RefusalReason::Backoff => true,
+        // Files grow old in days, a process in a minute.
+        RefusalReason::TooYoung => matches!(step, Step::KillProcess { .. }),
+        _ => false,
+    }
 }
 
 fn record(body: Body) -> Command {

@@ -25,6 +25,7 @@ impl Episode {
         let done = effect.is_none_or(|e| e.state != EffectState::Failed && e.done > 0);
         if standing && done && !self.standing.contains(intent) {
             self.standing.push(intent.clone());
+            self.taken.extend(self.planned(step).map(|planned| (intent.clone(), planned.step)));
         }
     }
 

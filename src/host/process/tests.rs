@@ -162,7 +162,9 @@ fn a_heap_setting_is_told_of_the_program_that_runs_and_nothing_else_of_it() {
         let child = Command::new(program).arg("600").env_clear().envs(variables.iter().copied()).stdin(Stdio::null()).spawn().unwrap();
         let sleeper = Sleeper(child);
         let runs = |pid: u32| fs::read_link(format!("/proc/{pid}/exe")).ok();
-        while runs(sleeper.0.id()).is_none_or(|exe| exe == runs(std::process::id()).unwrap()) {
+        // Its environment is there a moment after its program: both are when it sleeps.
+        let sleeps = |pid: u32| fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") S "));
+        while runs(sleeper.0.id()).is_none_or(|exe| exe == runs(std::process::id()).unwrap()) || !sleeps(sleeper.0.id()) {
             std::thread::yield_now();
         }
         host.heap_settings(sleeper.0.id()).unwrap()

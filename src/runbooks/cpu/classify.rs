@@ -7,7 +7,9 @@ use super::doubts::doubts;
 use super::evidence::{Cron, CronJob, Evidence, Group, HostLoad, Hot};
 use super::findings::findings;
 use super::signals::STEAL;
-use super::suspect::{Suspect, is_crowded, is_exempt, is_storm, no_progress, others_wait, pids_share, progress, yields};
+use super::suspect::{
+    Suspect, is_crowded, is_exempt, is_held_by_us, is_storm, no_progress, others_wait, pids_share, progress, yields_by_itself,
+};
 use super::{Params, cron};
 use crate::model::{Confidence, Deploy, Diagnosis, Explained, Now, Percent, Severity, Subject};
 
@@ -89,7 +91,7 @@ pub(super) fn most_throttled<'a>(e: &'a Evidence, params: &Params) -> Option<(&'
         let lately = g.past.as_ref().and_then(|past| past.throttled);
         [g.throttled, lately].into_iter().flatten().max_by(|a, b| a.0.total_cmp(&b.0))
     };
-    let groups = e.groups.value()?.iter().filter_map(|g| share(g).map(|share| (g, share)));
+    let groups = e.groups.value()?.iter().filter(|g| !is_held_by_us(e, g.unit.as_deref())).filter_map(|g| share(g).map(|share| (g, share)));
     groups.filter(|(_, share)| *share >= params.throttled_percent).max_by(|a, b| a.1.0.total_cmp(&b.1.0))
 }
 
@@ -162,7 +164,7 @@ pub(super) fn safe(text: &str) -> String {
 }
 
 fn runaway(e: &Evidence, suspect: Suspect<'_>, params: &Params) -> Option<Judged> {
-    let watched = suspect.watched().filter(|w| !is_exempt(w) && !yields(w))?;
+    let watched = suspect.watched().filter(|w| !is_exempt(w) && !yields_by_itself(e, w))?;
     let parts = suspect.parts(e, params);
     if !parts.alone || !parts.no_progress {
         return None;
@@ -204,8 +206,8 @@ pub(super) fn is_fleet_wide(e: &Evidence, params: &Params) -> bool {
 
 fn fleet_wide(e: &Evidence, params: &Params) -> Option<Judged> {
     let share = e.fleet_saturated.filter(|_| is_fleet_wide(e, params))?;
-    // No surer than the least sure runaway: where less is known of a process, it must not be told with more confidence that it is none.
-    of(Class::FleetWide, 0.75, format!("{share} of the fleet is saturated: the cause is not on this host"), None)
+    // No surer than the least sure runaway or storm: where less is known of those, it must not be told with more confidence that it is neither.
+    of(Class::FleetWide, 0.6, format!("{share} of the fleet is saturated: the cause is not on this host"), None)
 }
 
 /// What is known to get something done, to make room by itself, to be shared among many, or to be as it always is.
@@ -217,7 +219,7 @@ fn legitimate(e: &Evidence, host: &HostLoad, suspect: Suspect<'_>, params: &Para
     let told = |what: String, sure: f64| of(Class::LegitimateLoad, sure, format!("busy {}: {what}", host.busy), Some(who.clone()));
     match watched {
         Some(w) if w.facts.kernel_thread => None,
-        Some(w) if yields(w) => told(format!("{who} leaves the CPUs to whoever wants them"), 0.9),
+        Some(w) if yields_by_itself(e, w) => told(format!("{who} leaves the CPUs to whoever wants them"), 0.9),
         Some(w) if progress(w, params) => told(format!("{who} uses most and gets something done"), 0.9),
         Some(_) if spread => told(format!("many use a little, {who} most of all"), 0.8),
         Some(w) if w.facts.realtime => told(format!("{who} runs in realtime: somebody wants it so"), 0.7),
@@ -240,7 +242,7 @@ pub(super) fn is_calm(e: &Evidence, params: &Params) -> bool {
     let suspect = Suspect::of(e);
     if is_crowded(e, params) {
         let others = others_wait(e, suspect.group.map(|g| &g.path));
-        return suspect.watched().is_some_and(yields) && others.is_some_and(|wait| wait < params.others_wait_percent);
+        return suspect.watched().is_some_and(|w| yields_by_itself(e, w)) && others.is_some_and(|wait| wait < params.others_wait_percent);
     }
     let waits = e.pressure.value().is_some_and(|p| p.window >= params.pressure_floor_percent && p.avg10 >= params.pressure_floor_percent);
     e.host.value().is_some() && !waits

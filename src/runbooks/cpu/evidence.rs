@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::detect::Past;
-use crate::model::{Deploy, HostPath, Now, Observed, Percent, Pressure, ProcessFacts, Signal, SignalKind, Subject, UnitFacts};
+use crate::model::{Deploy, HostPath, Now, Observed, Percent, Pressure, ProcessFacts, Signal, SignalKind, Step, Subject, UnitFacts};
 
 pub(super) const SCHEMA: u32 = 1;
 
@@ -32,6 +32,9 @@ pub struct Evidence {
     pub deploys: Observed<Vec<Deploy>>,
     /// Share of the fleet that is saturated, as the collector says it; `None` where there is no collector.
     pub fleet_saturated: Option<Percent>,
+    /// What this episode has done and not taken back: it is not the offender's own doing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub in_force: Vec<Step>,
 }
 
 /// Shares of all CPUs' time.

@@ -104,6 +104,7 @@ pub(super) fn gather(host: &dyn ReadHost, ask: &FocusedAsk<'_>, params: &Params)
         cron,
         deploys,
         fleet_saturated: None,
+        in_force: ask.in_force.to_vec(),
         taken,
     };
     evidence.units = units(host, &evidence);
@@ -359,7 +360,8 @@ mod tests {
         let host = Slow { live: LiveHost::new(Path::new("/"), None, None).unwrap(), looked: AtomicBool::new(false) };
         let facts = host.process(std::process::id()).unwrap();
         let subject = Subject::Process { pid: facts.pid, start_ticks: facts.start_ticks, comm: facts.comm.clone() };
-        let ask = FocusedAsk { subject: &subject, signals: &[], history: &History::default(), depth: Depth::Quick, sample: None };
+        let ask =
+            FocusedAsk { subject: &subject, signals: &[], history: &History::default(), depth: Depth::Quick, sample: None, in_force: &[] };
         let seen = gather(&host, &ask, &Params::default());
         let io = seen.process(facts.pid, facts.start_ticks).and_then(|p| p.watched.value()?.io_bytes_per_s.value().copied()).unwrap();
         assert!((700.0..1300.0).contains(&io), "{io} of a thousand bytes a second");
@@ -372,7 +374,7 @@ mod tests {
         let facts = host.process(std::process::id()).unwrap();
         let subject = Subject::Process { pid: facts.pid, start_ticks: facts.start_ticks, comm: facts.comm.clone() };
         let history = History::default();
-        let ask = FocusedAsk { subject: &subject, signals: &[], history: &history, depth: Depth::Full, sample: None };
+        let ask = FocusedAsk { subject: &subject, signals: &[], history: &history, depth: Depth::Full, sample: None, in_force: &[] };
         let done = AtomicBool::new(false);
         let seen = thread::scope(|scope| {
             scope.spawn(|| {

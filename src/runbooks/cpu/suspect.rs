@@ -3,7 +3,7 @@
 use super::Params;
 use super::evidence::{Evidence, Group, Hot, Watched};
 use super::signals::{FORKS, PROCESS, SATURATION};
-use crate::model::{HostPath, Percent, Subject, owner_of};
+use crate::model::{HostPath, LimitTo, Percent, ProcessTarget, Step, Subject, owner_of};
 
 /// From this nice value on a process leaves the CPU to others by itself.
 const YIELDING_NICE: i32 = 10;
@@ -79,7 +79,8 @@ impl<'a> Suspect<'a> {
             Subject::Host | Subject::Filesystem { .. } | Subject::Disk { .. } => {
                 let hottest = all().find(|p| !is_own(p));
                 let telling = |p: &&Hot| hottest.is_none_or(|hottest| p.cpu.0 * FAR >= hottest.cpu.0);
-                let may = || all().filter(|p| !is_own(p) && !p.watched.value().is_some_and(|w| yields(w) || is_exempt(w)));
+                let may =
+                    || all().filter(|p| !is_own(p) && !p.watched.value().is_some_and(|w| yields_by_itself(evidence, w) || is_exempt(w)));
                 let now = may().next();
                 let held = may().find(|p| now.is_some_and(|now| is_signalled(evidence, p) && p.cpu.0 * NEAR >= now.cpu.0));
                 Self::by(evidence, held.or(now).filter(telling).or(hottest), hottest_group(evidence))
@@ -246,6 +247,18 @@ pub(super) fn is_storm(of: &Evidence, now: &Evidence, params: &Params) -> bool {
 
 pub(super) fn shown(process: &Hot) -> String {
     format!("{} (pid {}, {} of a CPU)", process.comm, process.pid, process.cpu)
+}
+
+/// It leaves the CPU to whoever wants it, and not because it was made to.
+pub(super) fn yields_by_itself(e: &Evidence, watched: &Watched) -> bool {
+    let of_it = |p: &ProcessTarget| p.pid == watched.facts.pid && p.start_ticks == watched.facts.start_ticks;
+    yields(watched) && !e.in_force.iter().any(|step| matches!(step, Step::CalmProcess(process) if of_it(process)))
+}
+
+/// The quota that holds this unit back is one that it was given by this episode.
+pub(super) fn is_held_by_us(e: &Evidence, unit: Option<&str>) -> bool {
+    let quota = |step: &Step| matches!(step, Step::LimitUnit(limit) if matches!(limit.limit, LimitTo::CpuQuota(_)) && Some(limit.target.unit.as_str()) == unit);
+    unit.is_some() && e.in_force.iter().any(quota)
 }
 
 /// It leaves the CPU to whoever wants it.

@@ -12,8 +12,8 @@ use super::verify::{after_step, verify};
 use super::{Cpu, Params, plan};
 use crate::guard::{Asked, Circumstances, Holds, Limits, Mode, Policy, admit, never};
 use crate::model::{
-    AfterStep, Confidence, Diagnosis, HostPath, IncidentId, Now, Observed, Percent, Plan, RefusalReason, Step, StepKind, Subject, Targets,
-    Verdict,
+    AfterStep, Confidence, Diagnosis, HostPath, IncidentId, LimitTo, Now, Observed, Percent, Plan, ProcessTarget, RefusalReason, Step,
+    StepKind, Subject, Targets, UnitLimit, UnitTarget, Verdict,
 };
 use crate::runbooks::Runbook;
 
@@ -180,6 +180,25 @@ fn after_quota() -> Evidence {
     group(&mut e, "indexer.service", |g| (g.cpu, g.throttled) = (Percent(22.0), Some(Percent(97.0))));
     unit(&mut e, "indexer.service", |facts| facts.cpu_quota_percent = Some(22));
     e
+}
+
+#[test]
+fn what_this_episode_has_done_is_not_the_offenders_own_doing() {
+    let mut calmed = read(ORPHAN);
+    hottest(&mut calmed, |p| change(&mut p.watched, |w| (w.facts.idle_class, w.facts.nice) = (true, 19)));
+    assert_ne!(decide(&calmed).0.class, "runaway_process", "it yields, as far as is known");
+    let Some(hot) = calmed.processes.value().and_then(|hot| hot.first()).cloned() else { panic!("no process") };
+    let process = ProcessTarget { pid: hot.pid, start_ticks: hot.start_ticks, comm: hot.comm.clone(), unit: None };
+    calmed.in_force = vec![Step::CalmProcess(process)];
+    let (diagnosis, plan) = decide(&calmed);
+    assert_eq!(diagnosis.class, "runaway_process", "it was made to");
+    assert_eq!(kinds(&plan), [StepKind::OomPreference, StepKind::KillProcess]);
+
+    let mut held = after_quota();
+    assert_eq!(decide(&held).0.class, "limit_throttling");
+    let target = UnitTarget { unit: "indexer.service".into(), invocation: "1f".into() };
+    held.in_force = vec![Step::LimitUnit(UnitLimit { target, limit: LimitTo::CpuQuota(22) })];
+    assert_ne!(decide(&held).0.class, "limit_throttling", "nobody has to raise a quota of ours");
 }
 
 fn is_unresolved(verdict: &Verdict, with: &str) -> bool {

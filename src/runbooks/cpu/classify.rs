@@ -55,11 +55,18 @@ fn judge(e: &Evidence, params: &Params) -> Judged {
         .or_else(|| limit_throttling(e, host, params))
         .or_else(|| cron_fanout(e, host, params))
         .or_else(|| deploy_regression(e, host, suspect))
-        .or_else(|| runaway(e, suspect, params))
-        .or_else(|| fork_storm(e, host, params))
+        .or_else(|| surer(runaway(e, suspect, params), fork_storm(e, host, params)))
         .or_else(|| fleet_wide(e, params))
         .or_else(|| legitimate(e, host, suspect, params))
         .unwrap_or_else(|| unknown(host, suspect))
+}
+
+/// The first, unless the second is surer: where less is known of a process, it must not be told with more confidence what else it may be.
+fn surer(first: Option<Judged>, second: Option<Judged>) -> Option<Judged> {
+    match (first, second) {
+        (Some(first), Some(second)) => Some(if second.sure > first.sure { second } else { first }),
+        (first, second) => first.or(second),
+    }
 }
 
 fn of(class: Class, sure: f64, summary: String, behind: Option<String>) -> Option<Judged> {

@@ -133,7 +133,7 @@ fn service(name: &str, program: &str) -> u32 {
     output(Command::new("systemctl").arg("daemon-reload"));
     output(Command::new("systemctl").args(["start", name]));
     let until = Instant::now() + Duration::from_secs(60);
-    while fs::read_to_string(&said).is_ok_and(|text| text != "ready\n") {
+    while !fs::read_to_string(&said).is_ok_and(|text| text == "ready\n") {
         assert!(Instant::now() < until, "{name} does not come up");
         std::thread::sleep(Duration::from_millis(50));
     }

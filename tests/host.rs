@@ -422,7 +422,14 @@ fn a_writer_is_found_with_the_file_that_grows() {
 #[test]
 fn a_sample_of_this_host_has_all_its_parts() {
     let mut sampler = Sampler::new(Arc::new(host()), 5.0);
-    let sample = sampler.sample(Want::Host);
+    let mut answered = None;
+    // What is asked beside the sampler may need a moment.
+    wait_for("an answer of what is asked beside the sampler", || {
+        let sample = sampler.sample(Want::Host);
+        answered = Some(sample).filter(|s| s.node_disk_pressure.why() != Some("not answered yet"));
+        answered.is_some()
+    });
+    let sample = answered.unwrap();
     assert!(sample.disks.value().is_some(), "{:?}", sample.disks);
     assert_eq!(sample.io_pressure.value().is_some(), Path::new("/proc/pressure/io").exists(), "{:?}", sample.io_pressure);
     let root = sample.filesystem(&"/".into()).unwrap();

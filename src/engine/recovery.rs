@@ -6,7 +6,7 @@ use super::dialogue::{Command, Timing};
 use super::episode::{Episode, Left};
 use super::shared::{Shared, lock};
 use super::tasks;
-use crate::model::{Body, IncidentSummary, Outcome, Refusal, RefusalReason};
+use crate::model::{Body, IncidentSummary, IntentOutcome, Outcome, Refusal, RefusalReason};
 use crate::runbooks;
 
 /// An episode that was cut, and what it does first.
@@ -58,6 +58,10 @@ pub(super) fn take_back_all(shared: &Shared, patience: Duration) {
     for summary in open {
         let standing = left(shared, &summary).map(|left| left.standing).unwrap_or_default();
         for intent in standing.into_iter().rev() {
+            // Written down here and never asked for there, or refused: nothing stands.
+            if matches!(shared.client.outcome(&intent), Ok(IntentOutcome::Unknown | IntentOutcome::Refused(_))) {
+                continue;
+            }
             let result = loop {
                 match tasks::undo(&shared.client, &intent) {
                     // The act in hand comes to its end first.

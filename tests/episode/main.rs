@@ -272,6 +272,29 @@ fn what_had_to_wait_is_looked_at_anew_before_anything_is_done() {
 }
 
 #[test]
+fn what_the_actuator_never_did_is_not_taken_back_and_nobody_is_told_that_it_stands() {
+    let open = IntentId("toy-1/1.1".into());
+    for outcome in [IntentOutcome::Unknown, IntentOutcome::Refused(Refusal::new(RefusalReason::Cooldown, "x"))] {
+        let (mut episode, first) = episode().resume(left(Some(open.clone()), vec![open.clone()]), &now(0.0));
+        let mut world = World { usage: [70.0].into(), outcome, ..World::default() };
+        world.run(&mut episode, first);
+        assert!(world.undone.is_empty() && world.escalated.is_empty(), "{:?}", world.story);
+        assert!(world.finished.is_some());
+    }
+}
+
+#[test]
+fn after_a_lost_step_a_held_episode_begins_no_round_of_its_own() {
+    // The first round's limit holds, the second round's is lost; then a signal comes again.
+    let again = (0..4).flat_map(|_| [Vec::new(), signals()]).collect();
+    let perform = [Event::Performed(effect()), Event::Lost { why: "gone".into() }].into();
+    let mut world = World { usage: [96.0, 79.5].into(), steps: -1, signals: again, perform, ..World::default() };
+    world.whole();
+    assert_eq!(world.acts.len(), 2, "{:?}", world.acts);
+    assert_eq!((world.finished, world.undone.len()), (Some(Outcome::Escalated), 2));
+}
+
+#[test]
 fn the_next_look_is_told_what_this_episode_has_done() {
     let mut episode = episode();
     episode.on(Event::Begin, &now(0.0));

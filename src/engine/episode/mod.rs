@@ -444,11 +444,13 @@ impl Episode {
                 vec![record(Body::Effect { intent, effect }), self.look(step)]
             }
             Ok(IntentOutcome::Refused(refusal)) => {
+                self.stands_not(&intent);
                 let mut commands = vec![note(&format!("the actuator had refused {intent}: {refusal}"))];
                 commands.extend(self.start_verify(now));
                 commands
             }
             Ok(IntentOutcome::Unknown) => {
+                self.stands_not(&intent);
                 let mut commands = vec![note(&format!("the actuator never heard of {intent}: nothing was done under it"))];
                 commands.extend(self.start_verify(now));
                 commands

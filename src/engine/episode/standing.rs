@@ -29,6 +29,11 @@ impl Episode {
         }
     }
 
+    /// Nothing was done under this intent: there is nothing to take back, and nobody to be told that it could not be.
+    pub(super) fn stands_not(&mut self, intent: &IntentId) {
+        self.standing.retain(|s| s != intent);
+    }
+
     /// Takes back everything that stands, then goes on.
     pub(super) fn take_back(&mut self, then: Then, now: &Now) -> Vec<Command> {
         self.undo_next(0, then, now)
@@ -103,7 +108,8 @@ impl Episode {
             return commands;
         }
         // It had become well and is sick again although what was limited still is: somebody else, or more of the same.
-        if self.relieved && !self.signals.is_empty() && self.round < ROUNDS_HELD {
+        // After a step that was lost a person looks first, here as well.
+        if self.relieved && !self.signals.is_empty() && self.round < ROUNDS_HELD && !self.uncertain {
             self.relieved = false;
             return self.another_round("a signal is raised again while a limit stands: one more round, with new evidence");
         }

@@ -3,9 +3,11 @@
 
 pub mod cpu;
 pub mod disk;
+mod doubts;
 pub mod memory;
 mod registry;
 
+pub use doubts::Doubts;
 pub use registry::{ClassSpec, Depth, Entry, FocusedAsk, Problem, Runbook, SignalSpec, Watch, find, for_signal};
 
 /// Every runbook there is.

@@ -2,21 +2,13 @@
 
 use super::class::Class;
 use super::evidence::Evidence;
-use crate::model::{Now, Observed, Seconds};
-
-pub(super) struct Doubts {
-    pub said: Vec<String>,
-    /// 0..1.
-    pub trust: f64,
-}
+use crate::model::Now;
+use crate::runbooks::Doubts;
 
 /// Only what a class of this kind rests on is asked for.
 pub(super) fn doubts(evidence: &Evidence, class: Class, now: &Now) -> Doubts {
     let e = evidence;
-    let mut doubts = Doubts { said: Vec::new(), trust: 1.0 };
-    // The boot clock counts: a wall clock that jumps ages nothing.
-    let since = now.steady_since(&e.taken).unwrap_or_else(|| now.at_most_since(&e.taken).0);
-    doubts.part("evidence", &Observed::Value { value: (), age_s: since }, 0.0);
+    let mut doubts = Doubts::of_evidence(&e.taken, now);
     doubts.part("filesystem", &e.mount, 0.5);
     match class {
         Class::FilesystemFault => return doubts,
@@ -56,40 +48,4 @@ pub(super) fn doubts(evidence: &Evidence, class: Class, now: &Now) -> Doubts {
         doubts.part(&format!("compression of {}", ratio.path), &ratio.ratio, 0.99);
     }
     doubts
-}
-
-impl Doubts {
-    fn say(&mut self, what: &str, why: &str, worth: f64) {
-        self.said.push(format!("{what}: {why}"));
-        self.trust *= worth;
-    }
-
-    fn part<T>(&mut self, what: &str, part: &Observed<T>, without: f64) {
-        self.gaps(what, part, without, |_| None);
-    }
-
-    /// `without` is what the evidence is worth when this part is missing. Known with gaps, or old, it is never worth less than that.
-    fn gaps<T>(&mut self, what: &str, part: &Observed<T>, without: f64, gap: impl Fn(&T) -> Option<(String, f64)>) {
-        let (value, age_s) = match part {
-            Observed::Unavailable { why } => return self.say(what, why, without),
-            Observed::Value { value, age_s } => (value, *age_s),
-        };
-        let mut worth = freshness(age_s);
-        let mut why = Vec::new();
-        if worth < 1.0 {
-            why.push(format!("{} old", Seconds(age_s)));
-        }
-        if let Some((gap, factor)) = gap(value) {
-            why.push(gap);
-            worth *= factor;
-        }
-        if !why.is_empty() {
-            self.say(what, &why.join(", "), worth.max(without));
-        }
-    }
-}
-
-/// 1 for what was read within half a minute, falling to 0 at ten minutes. An age that is not a number is no age to trust.
-fn freshness(age_s: f64) -> f64 {
-    if age_s.is_nan() { 0.0 } else { (1.0 - (age_s - 30.0) / 570.0).clamp(0.0, 1.0) }
 }

@@ -2,13 +2,8 @@
 
 use super::class::Class;
 use super::evidence::Evidence;
-use crate::model::{Now, Observed, Seconds};
-
-pub(super) struct Doubts {
-    pub said: Vec<String>,
-    /// 0..1.
-    pub trust: f64,
-}
+use crate::model::{Now, Observed};
+use crate::runbooks::Doubts;
 
 /// What is missing is worth so little that no class which fits without it is surer than the one that fits with it: that is at most
 /// 0.80 / 0.92 of what it was (see `Class::at_most`).
@@ -16,10 +11,7 @@ const FITS_ELSEWHERE: f64 = 0.86;
 
 pub(super) fn doubts(evidence: &Evidence, class: Class, now: &Now) -> Doubts {
     let e = evidence;
-    let mut doubts = Doubts { said: Vec::new(), trust: 1.0 };
-    // The boot clock counts: a wall clock that jumps ages nothing.
-    let since = now.steady_since(&e.taken).unwrap_or_else(|| now.at_most_since(&e.taken).0);
-    doubts.part("evidence", &Observed::Value { value: (), age_s: since }, 0.0);
+    let mut doubts = Doubts::of_evidence(&e.taken, now);
     doubts.part("memory", &e.memory, 0.0);
     doubts.part("memory pressure", &e.pressure, FITS_ELSEWHERE);
     doubts.part("out-of-memory kills", &e.oom_kills, 0.95);
@@ -45,29 +37,4 @@ pub(super) fn doubts(evidence: &Evidence, class: Class, now: &Now) -> Doubts {
         doubts.part(&format!("unit {}", group.name()), &group.facts, FITS_ELSEWHERE);
     }
     doubts
-}
-
-impl Doubts {
-    /// `without` is what the evidence is worth when this part is missing. Known but old, it is never worth less than that.
-    fn part<T>(&mut self, what: &str, part: &Observed<T>, without: f64) {
-        let worth = match part {
-            Observed::Unavailable { why } => {
-                self.said.push(format!("{what}: {why}"));
-                without
-            }
-            Observed::Value { age_s, .. } => {
-                let worth = freshness(*age_s);
-                if worth < 1.0 {
-                    self.said.push(format!("{what}: {} old", Seconds(*age_s)));
-                }
-                worth.max(without)
-            }
-        };
-        self.trust *= worth;
-    }
-}
-
-/// 1 for what was read within half a minute, falling to 0 at ten minutes. An age that is not a number is no age to trust.
-fn freshness(age_s: f64) -> f64 {
-    if age_s.is_nan() { 0.0 } else { (1.0 - (age_s - 30.0) / 570.0).clamp(0.0, 1.0) }
 }

@@ -12,7 +12,7 @@ use crate::support::output;
 
 /// Besides Debian's essential packages. What the package under test depends on is here: there is no network to get it by.
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,udev,kmod,procps,util-linux,mount,libssl3,e2fsprogs,xfsprogs,lvm2,dmsetup,curl,\
-busybox-static,qemu-guest-agent,cron,earlyoom,systemd-oomd,linux-image-cloud-amd64";
+busybox-static,qemu-guest-agent,cron,earlyoom,systemd-oomd,default-jre-headless,linux-image-cloud-amd64";
 
 /// A system that boots quickly and the same way every time; with its own small initial ramdisk, which loads the disk and no more.
 const CUSTOMISE: &str = r#"

@@ -1,6 +1,7 @@
 //! The package on a kernel of its own: real faults in a virtual machine, judged by the agent's own record and by the kernel.
 //!
-//! `make test-vm`, or `cargo test --test vm -- SCENARIO…`; with `--ci`, only those that CI has the time for; with `--peers`, see `peers.rs`. The machine is made and booted once and kept in `target/`; every
+//! `make test-vm`, or `cargo test --test vm -- SCENARIO…`; all of them write `docs/scenarios.md`. With `--ci`, only those that CI has the time for; with
+//! `--peers`, see `peers.rs`. The machine is made and booted once and kept in `target/`; every
 //! scenario starts from it within a second or two, two at a time. What is left of one that failed lies in `target/vm-failed/`.
 
 #[path = "../support/mod.rs"]
@@ -113,12 +114,20 @@ fn main() -> ExitCode {
             });
         }
     });
-    let lines = lines.into_inner().expect("lines");
+    let mut lines = lines.into_inner().expect("lines");
+    lines.sort_by_key(|line| scenarios::ALL.iter().position(|s| s.name == line.name));
     print!("{}", score::table(&lines));
     for (line, why) in lines.iter().filter_map(|l| l.came.as_ref().err().map(|why| (l, why))) {
         println!("\n{} failed; see {}\n{why}", line.name, failed.join(line.name).display());
     }
-    if lines.iter().any(|l| l.came.is_err()) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if lines.iter().any(|l| l.came.is_err()) {
+        return ExitCode::FAILURE;
+    }
+    if lines.len() == scenarios::ALL.len() {
+        let page = score::page(&lines, &snapshot.accelerator.to_string());
+        fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/scenarios.md"), page).expect("docs/scenarios.md");
+    }
+    ExitCode::SUCCESS
 }
 
 /// A host with a past. Kept for as long as the package and what the past consists of are the same.

@@ -119,6 +119,26 @@ pub fn after_a_deploy(host: &mut Host<'_>) -> Passed {
     Passed::Escalated(incident.last("escalated") - fault)
 }
 
+/// A real JVM that was told of a heap which its unit can never hold. It is not restarted, which would change nothing: a person gets the right number.
+pub fn heap_beyond_its_limit(host: &mut Host<'_>) -> Passed {
+    host.faults();
+    // Its heap is touched from the start; with what a JVM has besides, that is nine tenths of the limit.
+    let run = "/usr/bin/java -XX:+UseSerialGC -XX:+AlwaysPreTouch -Xms180m -Xmx400m -m java.rmi/sun.rmi.registry.RegistryImpl 54123";
+    host.units(&[Unit { name: APP, run, lines: "MemoryMax=228M\nMemorySwapMax=0", consent: Consent::Given }]);
+    host.installed_for("memory", SHORT, LIMITS);
+    let fault = host.uptime();
+    host.sh("systemctl start app");
+    let first = host.property(APP, "InvocationID");
+    let incident = host.closed_within(SLOW, "memory", 0);
+    incident.ended("escalated", "runtime_misconfig");
+    assert!(incident.signals().contains(&"unit_near_limit"), "{:?}", incident.signals());
+    // Three quarters of the limit.
+    let escalation = incident.all("escalated").last().expect("told").to_string();
+    assert!(escalation.contains("-Xmx171m"), "not what to write: {escalation}");
+    untouched(host, &incident, APP, &first);
+    Passed::Escalated(incident.last("escalated") - fault)
+}
+
 /// What else memory can be short of.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Swap {

@@ -56,6 +56,7 @@ pub const ALL: &[Scenario] = &[
     scenario("busy-and-legitimate", cpu::busy_and_legitimate),
     scenario("throttled-by-its-quota", cpu::throttled_by_its_quota),
     ci("global-oom", memory::global_oom),
+    scenario("heap-beyond-its-limit", memory::heap_beyond_its_limit),
     scenario("global-oom-with-swap", memory::global_oom_with_swap),
     scenario("global-oom-with-zram", memory::global_oom_with_zram),
     scenario("agent-at-its-own-limits", own_disease::at_its_own_limits).aged(),

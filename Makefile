@@ -11,12 +11,14 @@ run: ## a healed incident, live, on a scratch filesystem of its own (root; ONCE=
 	packaging/setup.sh build run
 	packaging/demo.sh
 
-test: ## everything: unit, property, fuzz (a short while), real-kernel, real-systemd and package tests (root for the real parts)
+test: ## everything: unit, property, fuzz (a short while), real-kernel, real-systemd, package and virtual machine tests (root for the real parts)
 	packaging/setup.sh build run package test
 	RUST_TEST_THREADS=6 cargo test --locked
 	fuzz/run 20
+	packaging/setup.sh vm || [ "$$CI" != true ]
+	cargo test --locked --test vm -- --ci
 
-test-vm: ## scenarios in a virtual machine, with a kernel of its own: real faults, decoys, a score (root; ONLY="NAME …")
+test-vm: ## all scenarios on a kernel of their own: real faults, decoys, a score, docs/scenarios.md (root; an hour; ONLY="NAME …")
 	packaging/setup.sh build package vm
 	cargo test --locked --test vm -- $(ONLY)
 

@@ -20,7 +20,7 @@ use crate::detect::{Detector, History, Timeline};
 use crate::guard::{self, PastAct};
 use crate::host::{Clock, LiveHost, ReadHost, stay_resident};
 use crate::metrics::{Format, Own};
-use crate::model::{BootId, IncidentId, Now, RunbookId, Subject};
+use crate::model::{BootId, IncidentId, Now, RunbookId, Signal, Subject};
 use crate::record::{self, Store, carried, carry};
 use crate::route::{Routed, Router};
 use crate::runbooks::{self, Watch};
@@ -239,7 +239,8 @@ struct Driver {
     looked_again: Now,
     /// Running episodes, and where to tell them of signals.
     episodes: BTreeMap<Key, mpsc::UnboundedSender<Event>>,
-    tasks: tokio::task::JoinSet<Key>,
+    /// Each gives the signals that it knew of at its end.
+    tasks: tokio::task::JoinSet<(Key, Vec<Signal>)>,
 }
 
 impl Driver {
@@ -321,7 +322,7 @@ impl Driver {
                 self.start((runbook, subject), episode, None);
             }
             Routed::Signals { runbook, subject, signals } => {
-                // An episode that has just ended no longer listens; its end reaches the router by itself.
+                // An episode that has just ended no longer listens: the router hears of its end, and of what it did not know.
                 if let Some(episode) = self.episodes.get(&(runbook, subject)) {
                     drop(episode.send(Event::Signals(signals)));
                 }
@@ -335,24 +336,27 @@ impl Driver {
         self.episodes.insert(key.clone(), sender);
         let shared = self.shared.clone();
         self.tasks.spawn(async move {
-            tasks::run_episode(shared, episode, receiver, first).await;
-            key
+            let answered = tasks::run_episode(shared, episode, receiver, first).await;
+            (key, answered)
         });
     }
 
-    fn ended(&mut self, key: &Key) {
-        self.episodes.remove(key);
-        self.router.closed(&key.0, &key.1);
-    }
-
-    fn finished(&mut self, finished: Result<Key, tokio::task::JoinError>) {
+    fn finished(&mut self, finished: Result<(Key, Vec<Signal>), tokio::task::JoinError>) {
         match finished {
-            Ok(key) => self.ended(&key),
+            Ok((key, answered)) => {
+                self.episodes.remove(&key);
+                if let Some(again) = self.router.closed(&key.0, &key.1, &answered) {
+                    self.follow(again, &self.shared.host.now());
+                }
+            }
             Err(e) => {
                 tracing::error!("an episode ended by a defect: {e}");
                 // Which one it was is not told: those that no longer listen are over.
                 let dead: Vec<Key> = self.episodes.iter().filter(|(_, sender)| sender.is_closed()).map(|(key, _)| key.clone()).collect();
-                dead.iter().for_each(|key| self.ended(key));
+                for key in dead {
+                    self.episodes.remove(&key);
+                    self.router.lost(&key.0, &key.1);
+                }
             }
         }
     }

@@ -10,7 +10,7 @@ use super::episode::Episode;
 use super::shared::{Shared, lock};
 use crate::act::client::{Client, ClientError, Performed, UndoResult};
 use crate::host;
-use crate::model::{Body, Confidence, Effect, IntentId, Phase, Refusal, RefusalReason, Severity, Targets};
+use crate::model::{Body, Confidence, Effect, IntentId, Phase, Refusal, RefusalReason, Severity, Signal, Targets};
 use crate::runbooks::{self, Depth, FocusedAsk};
 use crate::wire::actuator::Perform;
 
@@ -36,13 +36,13 @@ fn notify(states: &[sd_notify::NotifyState<'_>]) {
     }
 }
 
-/// Carries out one episode's commands in order until it finishes.
+/// Carries out one episode's commands in order until it finishes: the signals that it knew of at its end.
 pub(super) async fn run_episode(
     shared: Arc<Shared>,
     mut episode: Episode,
     mut told: mpsc::UnboundedReceiver<Event>,
     first: Option<Vec<Command>>,
-) {
+) -> Vec<Signal> {
     let mut queue: VecDeque<Command> = match first {
         Some(commands) => commands.into(),
         None => episode.on(Event::Begin, &shared.host.now()).into(),
@@ -66,7 +66,7 @@ pub(super) async fn run_episode(
             None => tokio::select! {
                 event = told.recv() => match event {
                     Some(event) => Some(event),
-                    None => return,
+                    None => return episode.signals().to_vec(),
                 },
                 () = async { match timer.as_mut() { Some(t) => t.as_mut().await, None => std::future::pending().await } } => {
                     timer = None;
@@ -84,6 +84,7 @@ pub(super) async fn run_episode(
         }
     }
     shared.release_turn(&episode.id);
+    episode.signals().to_vec()
 }
 
 async fn carry_out(shared: &Arc<Shared>, episode: &Episode, command: Command) -> Option<Event> {

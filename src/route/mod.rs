@@ -93,15 +93,23 @@ impl Router {
         self.cases.insert((runbook, subject), Case { signals, open: true });
     }
 
-    /// The episode has ended. Signals that are still raised are remembered, so that they do not start it over and over.
-    pub fn closed(&mut self, runbook: &RunbookId, subject: &Subject) {
-        let key = (runbook.clone(), subject.clone());
-        if let Some(case) = self.cases.get_mut(&key) {
+    /// The episode has ended. Signals that are still raised are remembered, so that they do not start it over and over. `answered`: those that it
+    /// knew of. What was raised, or got worse, while it was ending was told to nobody, and gets an episode now.
+    pub fn closed(&mut self, runbook: &RunbookId, subject: &Subject, answered: &[Signal]) -> Option<Routed> {
+        let case = self.cases.get_mut(&(runbook.clone(), subject.clone()))?;
+        let missed = |raised: &Signal| !answered.iter().any(|known| is_same(known, raised) && known.severity >= raised.severity);
+        case.open = case.signals.iter().any(missed);
+        let again = case.open.then(|| Routed::Open { runbook: runbook.clone(), subject: subject.clone(), signals: case.signals.clone() });
+        self.cases.retain(|_, case| case.open || !case.signals.is_empty());
+        again
+    }
+
+    /// It ended by a defect: starting it again for the same signals would end in the same way.
+    pub fn lost(&mut self, runbook: &RunbookId, subject: &Subject) {
+        if let Some(case) = self.cases.get_mut(&(runbook.clone(), subject.clone())) {
             case.open = false;
-            if case.signals.is_empty() {
-                self.cases.remove(&key);
-            }
         }
+        self.cases.retain(|_, case| case.open || !case.signals.is_empty());
     }
 
     /// Circumstances have changed (a pause ended, new configuration, a cooldown is over): what is still raised gets another episode.
@@ -232,13 +240,33 @@ mod tests {
     fn what_stays_raised_opens_nothing_again_until_it_changes() {
         let mut router = Router::default();
         told(&mut router, vec![Change::Raised(high())]);
-        router.closed(&disk(), &root());
+        assert_eq!(router.closed(&disk(), &root(), &[high()]), None);
         assert_eq!(told(&mut router, vec![]), [""; 0]);
         let worse = Signal { severity: Severity::Critical, ..high() };
-        assert_eq!(told(&mut router, vec![Change::Raised(worse)]), ["open / 1"]);
-        router.closed(&disk(), &root());
+        assert_eq!(told(&mut router, vec![Change::Raised(worse.clone())]), ["open / 1"]);
+        router.closed(&disk(), &root(), &[worse]);
         assert_eq!(told(&mut router, vec![Change::Cleared(high())]), [""; 0]);
         assert_eq!(told(&mut router, vec![Change::Raised(high())]), ["open / 1"]);
+    }
+
+    /// The episode has made up its mind and writes down its end; what is told to it meanwhile is told to nobody.
+    #[test]
+    fn what_was_raised_while_the_episode_ended_gets_one_of_its_own() {
+        let mut router = Router::default();
+        told(&mut router, vec![Change::Raised(high())]);
+        let filling = signal("disk_filling", root(), Severity::Warning);
+        assert_eq!(told(&mut router, vec![Change::Raised(filling.clone())]), ["signals / 2"]);
+        let Some(Routed::Open { signals, .. }) = router.closed(&disk(), &root(), &[high()]) else { panic!("it is lost") };
+        assert_eq!(signals, [high(), filling.clone()]);
+        assert_eq!(told(&mut router, vec![Change::Raised(filling.clone())]), ["signals / 2"], "it is open");
+        assert_eq!(router.closed(&disk(), &root(), &[high(), filling.clone()]), None, "now it was answered");
+
+        let worse = Signal { severity: Severity::Critical, ..high() };
+        assert_eq!(told(&mut router, vec![Change::Raised(worse)]), ["open / 2"]);
+        assert!(router.closed(&disk(), &root(), &[high(), filling]).is_some(), "it knew of less");
+        router.lost(&disk(), &root());
+        assert_eq!(told(&mut router, vec![]), [""; 0], "a defect is not repeated");
+        assert_eq!(router.afresh().len(), 1, "and not forgotten");
     }
 
     #[test]
@@ -246,7 +274,7 @@ mod tests {
         let mut router = Router::default();
         told(&mut router, vec![Change::Raised(high())]);
         assert_eq!(router.afresh(), [], "it is open");
-        router.closed(&disk(), &root());
+        router.closed(&disk(), &root(), &[high()]);
         assert!(matches!(&router.afresh()[..], [Routed::Open { .. }]));
         assert_eq!(router.afresh(), []);
     }
@@ -294,7 +322,7 @@ mod tests {
         // An episode that has ended takes nobody in any more, though its signal is still raised.
         let mut ended = Router::default();
         told(&mut ended, vec![Change::Raised(saturated())]);
-        ended.closed(&RunbookId::new("cpu"), &Subject::Host);
+        ended.closed(&RunbookId::new("cpu"), &Subject::Host, &[saturated()]);
         assert_eq!(told(&mut ended, vec![Change::Raised(flat_out())]), ["open spin (pid 7) 1"]);
     }
 
@@ -313,7 +341,7 @@ mod tests {
         let mut router = Router::default();
         told(&mut router, vec![Change::Raised(high())]);
         told(&mut router, vec![Change::Cleared(high())]);
-        router.closed(&disk(), &root());
+        router.closed(&disk(), &root(), &[high()]);
         assert!(router.cases.is_empty());
     }
 }

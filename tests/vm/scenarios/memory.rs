@@ -187,10 +187,13 @@ fn runs_out(host: &mut Host<'_>, swap: Swap) -> Passed {
     assert!(incident.signals().iter().any(|s| known.contains(s)), "{:?}", incident.signals());
     incident.nothing_was_done();
     assert!(incident.chain_is_whole);
-    // Somewhere in all that is on record: whom the kernel chose. It may be told in an incident of the unit's own, a little later.
+    // Somewhere in all that is on record: whom the kernel chose. Of a host that runs out slowly more than the last incident is told.
     let told = |i: &Incident| i.signals().contains(&"oom_killed") && i.text().contains(APP);
-    let all = if told(&incident) { vec![] } else { vec![host.closed_within(SLOW, "memory", 1)] };
-    assert!(told(&incident) || all.iter().any(told), "the kill is not on record");
+    let mut last = 0;
+    while !told(&host.closed_within(SLOW, "memory", last)) {
+        last += 1;
+        assert!(last < 4, "the kill is not on record");
+    }
     // What was looked at afterwards is no reason to blame somebody who was there as well.
     let blamed: Vec<&str> = incident.all("decision").iter().filter_map(|d| d["diagnosis"]["behind"].as_str()).collect();
     assert!(blamed.iter().all(|who| *who == APP), "who is blamed? {blamed:?}");

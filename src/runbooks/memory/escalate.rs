@@ -4,7 +4,8 @@ use super::Params;
 use super::class::{CLASSES, Class};
 use super::classify::{is_well, released};
 use super::evidence::{Evidence, Group, share_of};
-use super::shortage::{is_short, killed, over};
+use super::shortage::{is_held, is_short, killed, over};
+use super::signals::STALL;
 use super::suspects::{Suspect, Who, misconfigured, release};
 use crate::model::{
     Bytes, Confidence, Deploy, DeploySource, Diagnosis, FollowUp, HeapSetting, Percent, Plan, Runtime, Severity, shell_word,
@@ -17,6 +18,9 @@ pub(super) fn reason(evidence: &Evidence, diagnosis: &Diagnosis, plan: &Plan, pa
     }
     let mut out = Vec::new();
     let is_over = diagnosis.class == Class::Unknown.as_str() && is_short(evidence, params) == Some(false);
+    if is_over && is_a_moments(evidence, params) {
+        return None;
+    }
     if is_over {
         out.push(over(evidence, params));
     } else if let Some(class) = CLASSES.iter().find(|c| c.name == diagnosis.class && c.always_escalates) {
@@ -35,6 +39,13 @@ pub(super) fn reason(evidence: &Evidence, diagnosis: &Diagnosis, plan: &Plan, pa
         out.push("no step is allowed and useful here".to_owned());
     }
     (!out.is_empty()).then(|| out.join("; "))
+}
+
+/// A stall that did not last, on a host that has room: nobody was killed, and nobody is held back by a limit.
+fn is_a_moments(evidence: &Evidence, params: &Params) -> bool {
+    let only_stalls = evidence.signals.iter().all(|s| s.kind == STALL && s.severity == Severity::Warning);
+    let held = evidence.all_groups().iter().any(|group| is_held(group, params));
+    only_stalls && evidence.oom_kills.value().is_some() && killed(evidence, params).is_none() && !held
 }
 
 /// What to type next, whoever asks for it.

@@ -128,9 +128,11 @@ fn told_stall(sample: &Sample, params: &Params) -> Option<String> {
     (ago_s <= STALL_S).then_some(detail)
 }
 
+/// Where memory is left, tasks wait for a moment while pages are written back: that is worth a look, and wakes nobody unless it lasts.
 fn stall(sample: &Sample, params: &Params) -> Says {
     if let Some(detail) = told_stall(sample, params) {
-        return (at_once(Severity::Critical), detail);
+        let has_room = memory(sample).is_ok_and(|memory| memory.used_percent() < params.used_floor_percent);
+        return (at_once(if has_room { Severity::Warning } else { Severity::Critical }), detail);
     }
     match &sample.readings.memory_pressure {
         Observed::Unavailable { why } => (Wants::Unknown, why.clone()),

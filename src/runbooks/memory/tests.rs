@@ -111,14 +111,14 @@ fn much_is_used_when_it_waits_or_still_falls() {
 fn a_stall_lasts_until_nobody_waits() {
     let told = |full| of(&STALL, &[sample(1.0, 500, (full, full), 0)]);
     assert_eq!((told(15.0), told(14.9), told(1.0), told(0.9)), ('C', '=', '=', '-'));
-    let by_the_kernel = |ago_s: f64, stalled_us| {
-        let mut sample = sample(100.0, 500, CALM, 0);
+    let by_the_kernel = |ago_s: f64, stalled_us, used| {
+        let mut sample = sample(100.0, used, CALM, 0);
         let told_by = crate::model::StallTeller::Kernel;
         sample.stall = Some(crate::model::Stall { at_s: 100.0 - ago_s, stalled_us, within_us: 1_000_000, told_by });
         of(&STALL, &[sample])
     };
-    assert_eq!((by_the_kernel(0.0, 150_000), by_the_kernel(5.0, 150_000), by_the_kernel(5.5, 150_000)), ('C', 'C', '-'));
-    assert_eq!(by_the_kernel(0.0, 149_999), '-');
+    assert_eq!((by_the_kernel(0.0, 150_000, 850), by_the_kernel(5.0, 150_000, 850), by_the_kernel(5.5, 150_000, 850)), ('C', 'C', '-'));
+    assert_eq!((by_the_kernel(0.0, 149_999, 850), by_the_kernel(0.0, 150_000, 840)), ('-', 'W'), "too short; and where memory is left");
 }
 
 #[test]

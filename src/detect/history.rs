@@ -8,7 +8,7 @@ use super::consumers::{Consumers, Past};
 use super::growth::{Growth, Reading};
 use super::kills::{GroupKills, Kills};
 use super::rates::{Counters, Rates};
-use crate::model::{BootId, FsSample, HostPath, Now, Observed, Percent, Sample};
+use crate::model::{BootId, FsSample, HostPath, IncidentId, Now, Observed, Percent, Sample, Step};
 
 /// The last [`History::WINDOW_S`] seconds, in at most `MAX_FILESYSTEMS * MAX_READINGS` readings of 24 bytes.
 ///
@@ -27,6 +27,9 @@ pub struct History {
     consumers: Consumers,
     #[serde(default)]
     kills: Kills,
+    /// What lasts of what this agent has done, by incident. Not carried over: whoever takes an incident up again says it anew.
+    #[serde(skip)]
+    in_force: BTreeMap<IncidentId, Vec<Step>>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -146,6 +149,19 @@ impl History {
     /// How fast the host's own counters move.
     pub fn rates(&self) -> Rates {
         self.counters.rates()
+    }
+
+    /// What lasts of what this agent has done for any incident and has not taken back: it is nobody's own doing, and no news.
+    pub fn in_force(&self) -> Vec<Step> {
+        self.in_force.values().flatten().cloned().collect()
+    }
+
+    pub fn set_in_force(&mut self, incident: &IncidentId, steps: Vec<Step>) {
+        if steps.is_empty() {
+            self.in_force.remove(incident);
+        } else {
+            self.in_force.insert(incident.clone(), steps);
+        }
     }
 
     /// What is remembered of a cgroup, by its path below the hierarchy's root.

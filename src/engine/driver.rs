@@ -153,6 +153,7 @@ pub async fn run(config_path: &Path, root: &Path, on_scrape: OnScrape) -> Result
         router: Router::default(),
         state_bytes: 0,
         past: Vec::new(),
+        held: false,
         greeted: Now { uptime_s: f64::NEG_INFINITY, ..shared.started.clone() },
         looked_again: shared.started.clone(),
         episodes: BTreeMap::new(),
@@ -235,6 +236,8 @@ struct Driver {
     state_bytes: u64,
     /// What was done, as of the last time that the record could be asked without waiting.
     past: Vec<PastAct>,
+    /// A pause or a maintenance window kept the hands still when that was last looked at.
+    held: bool,
     /// When signals that stay raised were last looked at again.
     looked_again: Now,
     /// Running episodes, and where to tell them of signals.
@@ -249,6 +252,12 @@ impl Driver {
             self.state_bytes = store.state_bytes();
         }
         self.past = store.past_acts();
+        // A pause that ends, and a maintenance window, call nobody: what they kept from being done is looked at now.
+        let now = self.shared.host.now();
+        let held = !store.pauses(&now).is_empty() || self.shared.config().in_maintenance(now.wall).is_some();
+        if std::mem::replace(&mut self.held, held) && !held {
+            self.shared.look_again();
+        }
     }
 
     fn on_sample(&mut self, sampled: Sampled) {

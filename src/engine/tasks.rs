@@ -10,7 +10,7 @@ use super::episode::Episode;
 use super::shared::{Shared, lock};
 use crate::act::client::{Client, ClientError, Performed, UndoResult};
 use crate::host;
-use crate::model::{Body, Confidence, Effect, IntentId, Phase, Refusal, RefusalReason, Severity, Signal, Targets};
+use crate::model::{Body, Confidence, Effect, IncidentId, IntentId, Phase, Refusal, RefusalReason, Severity, Signal, Targets};
 use crate::runbooks::{self, Depth, FocusedAsk};
 use crate::wire::actuator::Perform;
 
@@ -36,13 +36,28 @@ fn notify(states: &[sd_notify::NotifyState<'_>]) {
     }
 }
 
-/// Carries out one episode's commands in order until it finishes: the signals that it knew of at its end.
+/// However an episode ends, also by a defect: its turn is free, and what it has in force is nobody's any more.
+struct Leaves<'a> {
+    shared: &'a Shared,
+    id: IncidentId,
+}
+
+impl Drop for Leaves<'_> {
+    fn drop(&mut self) {
+        self.shared.release_turn(&self.id);
+        lock(&self.shared.history).set_in_force(&self.id, Vec::new());
+    }
+}
+
+/// Carries out one episode's commands in order until it finishes: the signals that it has answered.
 pub(super) async fn run_episode(
     shared: Arc<Shared>,
     mut episode: Episode,
     mut told: mpsc::UnboundedReceiver<Event>,
     first: Option<Vec<Command>>,
 ) -> Vec<Signal> {
+    let _leaves = Leaves { shared: &shared, id: episode.id.clone() };
+    lock(&shared.history).set_in_force(&episode.id, episode.in_force());
     let mut queue: VecDeque<Command> = match first {
         Some(commands) => commands.into(),
         None => episode.on(Event::Begin, &shared.host.now()).into(),
@@ -66,7 +81,7 @@ pub(super) async fn run_episode(
             None => tokio::select! {
                 event = told.recv() => match event {
                     Some(event) => Some(event),
-                    None => return episode.signals().to_vec(),
+                    None => return episode.answered(),
                 },
                 () = async { match timer.as_mut() { Some(t) => t.as_mut().await, None => std::future::pending().await } } => {
                     timer = None;
@@ -77,14 +92,14 @@ pub(super) async fn run_episode(
         if let Some(event) = event {
             let ends_queue = matches!(event, Event::NoRecord { .. });
             let commands = episode.on(event, &shared.host.now());
+            lock(&shared.history).set_in_force(&episode.id, episode.in_force());
             if ends_queue && !commands.is_empty() || episode.is_finished() {
                 queue.clear();
             }
             queue.extend(commands);
         }
     }
-    shared.release_turn(&episode.id);
-    episode.signals().to_vec()
+    episode.answered()
 }
 
 async fn carry_out(shared: &Arc<Shared>, episode: &Episode, command: Command) -> Option<Event> {
@@ -147,10 +162,10 @@ pub(super) fn undo(client: &Client, intent: &IntentId) -> Result<Effect, Refusal
 async fn gather(shared: &Arc<Shared>, episode: &Episode, phase: Phase, depth: Depth) -> Event {
     let Some(entry) = runbooks::find(episode.runbook()) else { return Event::GatherFailed { why: "its runbook is gone".into() } };
     let (id, subject, signals) = (episode.id.clone(), episode.subject.clone(), episode.signals().to_vec());
-    let in_force = episode.in_force();
     let shared = shared.clone();
     let gathered = tokio::task::spawn_blocking(move || {
         let history = lock(&shared.history).clone();
+        let in_force = history.in_force();
         let sample = lock(&shared.seen).sample.clone();
         let ask =
             FocusedAsk { subject: &subject, signals: &signals, history: &history, sample: sample.as_deref(), in_force: &in_force, depth };

@@ -107,7 +107,7 @@ pub(super) fn plan(shared: &Shared, ask: &PlanAsk) -> Result<PlanAnswer, Problem
         signals: &signals,
         history: &history,
         sample: sample.as_deref(),
-        in_force: &[],
+        in_force: &history.in_force(),
         depth: Depth::Full,
     };
     let evidence = (entry.gather)(shared.host.as_ref(), &focused, &params, &now).map_err(|e| problem(e.to_string(), None))?;

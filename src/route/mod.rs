@@ -97,7 +97,9 @@ impl Router {
     /// knew of. What was raised, or got worse, while it was ending was told to nobody, and gets an episode now.
     pub fn closed(&mut self, runbook: &RunbookId, subject: &Subject, answered: &[Signal]) -> Option<Routed> {
         let case = self.cases.get_mut(&(runbook.clone(), subject.clone()))?;
-        let missed = |raised: &Signal| !answered.iter().any(|known| is_same(known, raised) && known.severity >= raised.severity);
+        let missed = |raised: &Signal| {
+            !answered.iter().any(|known| is_same(known, raised) && known.severity >= raised.severity && known.since == raised.since)
+        };
         case.open = case.signals.iter().any(missed);
         let again = case.open.then(|| Routed::Open { runbook: runbook.clone(), subject: subject.clone(), signals: case.signals.clone() });
         self.cases.retain(|_, case| case.open || !case.signals.is_empty());

@@ -57,7 +57,7 @@ pub struct FocusedAsk<'a> {
     pub history: &'a History,
     /// The newest one: what the kernel's log and the journal told, and who was largest when it was taken. `None` before the first.
     pub sample: Option<&'a Sample>,
-    /// What this episode has done and not taken back.
+    /// What this agent has done, for whichever incident, that lasts and is not taken back.
     pub in_force: &'a [Step],
     pub depth: Depth,
 }

@@ -32,7 +32,7 @@ pub static TOY: Entry = Entry {
             findings: Vec::new(),
             missing: Vec::new(),
             behind: Some("a child".into()),
-            critical: false,
+            critical: number("usage") == 97.5,
         };
         // Nothing that the second look could do: only a person can.
         let person = (number("usage") == 79.25).then(|| "look at the toys".to_owned());

@@ -1,6 +1,6 @@
 //! Where a cut episode stood, as its record tells.
 
-use crate::model::{Body, Diagnosis, EffectState, Entry, IntentId, Phase, Plan, Recorded};
+use crate::model::{Body, Diagnosis, EffectState, Entry, IntentId, Phase, Plan, Recorded, Step};
 
 /// What the newest entries of an open incident say.
 #[derive(Debug, Default)]
@@ -13,6 +13,8 @@ pub struct Left {
     pub acted: u32,
     /// Acts that last until they are taken back, oldest first.
     pub standing: Vec<IntentId>,
+    /// What each of them did.
+    pub taken: Vec<(IntentId, Step)>,
 }
 
 impl Left {
@@ -25,9 +27,11 @@ impl Left {
                     left.before = Some(recorded);
                 }
                 Body::Decision { diagnosis, plan, .. } => left.decision = Some((diagnosis, plan)),
-                Body::Intent { intent, kind, .. } => {
+                Body::Intent { intent, kind, step, .. } => {
                     if kind.is_standing() {
                         left.standing.push(intent.clone());
+                        let planned = left.decision.as_ref().and_then(|(_, plan)| plan.steps.get(step.saturating_sub(1) as usize));
+                        left.taken.extend(planned.map(|planned| (intent.clone(), planned.step.clone())));
                     }
                     left.open = Some(intent);
                 }

@@ -85,6 +85,8 @@ pub struct Episode {
     params: serde_json::Value,
     timing: Timing,
     signals: Vec<Signal>,
+    /// Those that the newest diagnosis knew of.
+    diagnosed: Vec<Signal>,
     state: State,
     round: u32,
     decision: Option<(Diagnosis, Plan)>,
@@ -131,6 +133,7 @@ impl Episode {
             params,
             timing,
             signals,
+            diagnosed: Vec::new(),
             state: State::Gathering,
             round: 1,
             decision: None,
@@ -157,6 +160,7 @@ impl Episode {
         self.decision = left.decision;
         self.acted = left.acted;
         self.standing = left.standing;
+        self.taken = left.taken;
         let mut commands = vec![note("the agent was stopped in the middle of this episode; it goes on by looking, not by repeating")];
         match left.open {
             Some(intent) => {
@@ -181,6 +185,17 @@ impl Episode {
         &self.signals
     }
 
+    /// The signals that need no further look when this episode has ended. What was raised of another unit than the one that was found guilty, after
+    /// the diagnosis, nobody has looked at; the host itself was looked at again to the end.
+    pub fn answered(&self) -> Vec<Signal> {
+        let behind = self.decision.as_ref().and_then(|(diagnosis, _)| diagnosis.behind.as_deref());
+        let is_answered = |signal: &&Signal| match &signal.subject {
+            Subject::Unit { name } => signal.subject == self.subject || behind == Some(name) || self.diagnosed.contains(signal),
+            Subject::Host | Subject::Filesystem { .. } | Subject::Disk { .. } | Subject::Process { .. } => true,
+        };
+        self.signals.iter().filter(is_answered).cloned().collect()
+    }
+
     /// What of this episode stands now, as far as it is known: the next look must not take it for somebody else's doing.
     pub fn in_force(&self) -> Vec<Step> {
         self.taken.iter().filter(|(intent, _)| self.standing.contains(intent)).map(|(_, step)| step.clone()).collect()
@@ -196,7 +211,8 @@ impl Episode {
             (State::Finished, _) => Vec::new(),
             (State::Gathering, Event::Begin) => {
                 let opened = Body::Opened { runbook: self.entry.id.clone(), subject: self.subject.clone(), signals: self.signals.clone() };
-                vec![record(opened), self.gather_round()]
+                let gather = self.gather_round();
+                vec![record(opened), gather]
             }
             (_, Event::Signals(signals)) => self.signals_changed(signals),
             (_, Event::NoRecord { why }) => self.no_record(why),
@@ -247,7 +263,8 @@ impl Episode {
         }
     }
 
-    fn gather_round(&self) -> Command {
+    fn gather_round(&mut self) -> Command {
+        self.diagnosed.clone_from(&self.signals);
         Command::Gather { phase: Phase::Diagnosis { round: self.round }, depth: Depth::Full }
     }
 
@@ -354,7 +371,14 @@ impl Episode {
                 commands
             }
             Err(refusal) if passing(refusal.reason, &planned.step) && tries < self.timing.retries => {
-                let mut commands = if tries == 0 { vec![self.refused(step, planned, &refusal)] } else { Vec::new() };
+                let mut commands = Vec::new();
+                if tries == 0 {
+                    commands.push(self.refused(step, planned, &refusal));
+                    // Whoever has to know does not wait with us.
+                    if diagnosis.critical && !self.escalated {
+                        commands.extend(self.escalation(&format!("critical, and has to wait: {refusal}")));
+                    }
+                }
                 self.state = State::Patience { step, tries: tries + 1 };
                 commands.push(Command::ReleaseTurn);
                 commands.push(Command::Wait(self.timing.retry_every));
@@ -362,7 +386,9 @@ impl Episode {
             }
             Err(refusal) => {
                 let mut commands = vec![self.refused(step, planned, &refusal)];
-                commands.extend(self.next(step, now));
+                // What was waited for in vain stands in the way of the steps after it as well.
+                let in_vain = matches!(refusal.reason, RefusalReason::PackageManager | RefusalReason::AnotherEpisode);
+                commands.extend(if in_vain { self.ladder_end(now) } else { self.next(step, now) });
                 commands
             }
         }

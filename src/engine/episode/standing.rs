@@ -14,8 +14,9 @@ pub(super) enum Then {
 
 /// Rounds of an episode that holds something for hours: new trouble is worked on, and not without an end.
 const ROUNDS_HELD: u32 = 6;
-/// An actuator that was restarted answers again within seconds.
-const TRIES: u32 = 12;
+/// An actuator that was restarted answers again within seconds, and one that is busy has a step in hand that takes ten minutes at most. What
+/// stands is worth more patience than that: nobody asks for it once this episode has ended.
+const TRIES: u32 = 150;
 
 impl Episode {
     /// Keeps in mind what must be taken back. Of an act whose end is not known (`None`) that is assumed: taking back what was not done
@@ -122,7 +123,7 @@ impl Episode {
     }
 }
 
-/// Worth another try: nobody was there to do it, or he was busy.
+/// Worth another try: nobody was there to do it, or he was busy, or could not write it down.
 const fn passes(reason: RefusalReason) -> bool {
-    matches!(reason, RefusalReason::NoActuator | RefusalReason::AnotherEpisode)
+    matches!(reason, RefusalReason::NoActuator | RefusalReason::AnotherEpisode | RefusalReason::LedgerUntrusted)
 }

@@ -8,7 +8,7 @@ use super::evidence::{Cron, CronJob, Evidence, Group, HostLoad, Hot};
 use super::findings::findings;
 use super::signals::STEAL;
 use super::suspect::{
-    Suspect, is_crowded, is_exempt, is_held_by_us, is_storm, no_progress, others_wait, pids_share, progress, yields_by_itself,
+    Suspect, is_crowded, is_exempt, is_storm, no_progress, others_wait, our_quota, pids_share, progress, yields_by_itself,
 };
 use super::{Params, cron};
 use crate::model::{Confidence, Deploy, Diagnosis, Explained, Now, Percent, Severity, Subject};
@@ -98,7 +98,12 @@ pub(super) fn most_throttled<'a>(e: &'a Evidence, params: &Params) -> Option<(&'
         let lately = g.past.as_ref().and_then(|past| past.throttled);
         [g.throttled, lately].into_iter().flatten().max_by(|a, b| a.0.total_cmp(&b.0))
     };
-    let groups = e.groups.value()?.iter().filter(|g| !is_held_by_us(e, g.unit.as_deref())).filter_map(|g| share(g).map(|share| (g, share)));
+    let groups = e
+        .groups
+        .value()?
+        .iter()
+        .filter(|g| g.unit.as_deref().and_then(|unit| our_quota(&e.in_force, unit)).is_none())
+        .filter_map(|g| share(g).map(|share| (g, share)));
     groups.filter(|(_, share)| *share >= params.throttled_percent).max_by(|a, b| a.1.0.total_cmp(&b.1.0))
 }
 

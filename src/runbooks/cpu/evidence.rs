@@ -32,7 +32,7 @@ pub struct Evidence {
     pub deploys: Observed<Vec<Deploy>>,
     /// Share of the fleet that is saturated, as the collector says it; `None` where there is no collector.
     pub fleet_saturated: Option<Percent>,
-    /// What this episode has done and not taken back: it is not the offender's own doing.
+    /// What this agent has done and not taken back: it is not the offender's own doing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub in_force: Vec<Step>,
 }

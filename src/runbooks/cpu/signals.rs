@@ -1,6 +1,7 @@
 //! What one sample says of each of the seven signals.
 
 use super::Params;
+use super::suspect::our_quota;
 use crate::detect::{Condition, History, Past, Rates, Wants};
 use crate::model::{CgroupUse, Observed, Percent, ProcessUse, Sample, Seconds, Severity, SignalKind, Subject, owner_of};
 use crate::runbooks::SignalSpec;
@@ -45,7 +46,7 @@ pub(super) const SIGNALS: &[SignalSpec] = &[
 
 /// The host's own first: what is raised with it about a process or a unit joins its episode.
 pub(super) fn conditions(sample: &Sample, history: &History, params: &Params) -> Vec<Condition> {
-    let rates = history.rates();
+    let (rates, in_force) = (history.rates(), history.in_force());
     let mut out = Vec::new();
     let mut say = |kind, (wants, detail)| out.push(Condition { kind, subject: Subject::Host, wants, detail });
     say(SATURATION, saturation(sample, &rates, params));
@@ -58,8 +59,11 @@ pub(super) fn conditions(sample: &Sample, history: &History, params: &Params) ->
     }
     for group in sample.readings.cgroups.value().into_iter().flat_map(|c| &c.top) {
         let Some(unit) = owner_of(&group.path).filter(|_| group.pids_max.is_some() || group.throttled_periods.is_some()) else { continue };
+        // What this agent has limited is held back because it was wanted to be.
+        let by_us = our_quota(&in_force, &unit).map(|quota| (Wants::Clear, format!("held back by CPUQuota={quota}%, which is ours")));
+        let held_back = by_us.or_else(|| history.group(&group.path).and_then(|past| throttled(&past, params)));
         let subject = Subject::Unit { name: unit };
-        let told = [(THROTTLED, history.group(&group.path).and_then(|past| throttled(&past, params))), (FORKS, crowded(group, params))];
+        let told = [(THROTTLED, held_back), (FORKS, crowded(group, params))];
         out.extend(
             told.into_iter()
                 .filter_map(|(kind, said)| said.map(|(wants, detail)| Condition { kind, subject: subject.clone(), wants, detail })),
@@ -195,7 +199,10 @@ fn crowded(group: &CgroupUse, params: &Params) -> Option<(Wants, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{BootId, CpuStat, CpuTimes, LoadAverage, Now, Pressure, Readings};
+    use crate::model::{
+        BootId, CgroupVersion, Cgroups, CpuStat, CpuTimes, IncidentId, LimitTo, LoadAverage, Now, Pressure, Readings, Step, UnitLimit,
+        UnitTarget,
+    };
 
     fn letter(wants: Wants) -> (char, f64) {
         match wants {
@@ -277,6 +284,25 @@ mod tests {
         assert_eq!(told(Some(90.0), Some(119.0)), Some(('W', 120.0)));
         assert_eq!(told(Some(90.0), Some(120.0)), Some(('W', 0.0)), "it has been for long enough");
         assert_eq!((told(Some(89.0), None), told(Some(80.0), None), told(None, Some(500.0))), (Some(('=', 0.0)), None, None));
+    }
+
+    /// Of a group that has a quota and no history yet, nothing is said but whose the quota is.
+    #[test]
+    fn a_quota_that_this_agent_has_set_is_no_news() {
+        let mut sample = sample(1, 1.0, None);
+        let group = CgroupUse { path: "/system.slice/spin.service".into(), throttled_periods: Some(9), ..CgroupUse::default() };
+        sample.readings.cgroups =
+            Observed::fresh(Cgroups { version: CgroupVersion::V2, count: 1, top: vec![group], cut: 0, unreadable: 0 });
+        let mut history = History::default();
+        let told = |history: &History| conditions(&sample, history, &Params::default()).into_iter().find(|c| c.kind == THROTTLED);
+        assert_eq!(told(&history), None);
+        let target = UnitTarget { unit: "spin.service".into(), invocation: "1f".into() };
+        let quota = Step::LimitUnit(UnitLimit { target, limit: LimitTo::CpuQuota(20) });
+        let incident = IncidentId("cpu-1".into());
+        history.set_in_force(&incident, vec![quota]);
+        assert_eq!(told(&history).map(|c| c.wants), Some(Wants::Clear));
+        history.set_in_force(&incident, Vec::new());
+        assert_eq!(told(&history), None, "nothing of ours is left");
     }
 
     #[test]

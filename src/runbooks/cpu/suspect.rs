@@ -255,10 +255,15 @@ pub(super) fn yields_by_itself(e: &Evidence, watched: &Watched) -> bool {
     yields(watched) && !e.in_force.iter().any(|step| matches!(step, Step::CalmProcess(process) if of_it(process)))
 }
 
-/// The quota that holds this unit back is one that it was given by this episode.
-pub(super) fn is_held_by_us(e: &Evidence, unit: Option<&str>) -> bool {
-    let quota = |step: &Step| matches!(step, Step::LimitUnit(limit) if matches!(limit.limit, LimitTo::CpuQuota(_)) && Some(limit.target.unit.as_str()) == unit);
-    unit.is_some() && e.in_force.iter().any(quota)
+/// The quota, in per cent of a CPU, that this agent has given a unit: what holds it back is none of its owner's doing.
+pub(super) fn our_quota(in_force: &[Step], unit: &str) -> Option<u64> {
+    in_force.iter().rev().find_map(|step| match step {
+        Step::LimitUnit(limit) if limit.target.unit == unit => match limit.limit {
+            LimitTo::CpuQuota(percent) => Some(percent),
+            LimitTo::CpuWeight(_) | LimitTo::MemoryHigh(_) => None,
+        },
+        _ => None,
+    })
 }
 
 /// It leaves the CPU to whoever wants it.

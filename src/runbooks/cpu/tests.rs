@@ -182,6 +182,12 @@ fn after_quota() -> Evidence {
     e
 }
 
+/// The same, and the quota is this agent's.
+fn held_by_us() -> Evidence {
+    let target = UnitTarget { unit: "indexer.service".into(), invocation: "1f".into() };
+    Evidence { in_force: vec![Step::LimitUnit(UnitLimit { target, limit: LimitTo::CpuQuota(22) })], ..after_quota() }
+}
+
 #[test]
 fn what_this_episode_has_done_is_not_the_offenders_own_doing() {
     let mut calmed = read(ORPHAN);
@@ -194,11 +200,8 @@ fn what_this_episode_has_done_is_not_the_offenders_own_doing() {
     assert_eq!(diagnosis.class, "runaway_process", "it was made to");
     assert_eq!(kinds(&plan), [StepKind::OomPreference, StepKind::KillProcess]);
 
-    let mut held = after_quota();
-    assert_eq!(decide(&held).0.class, "limit_throttling");
-    let target = UnitTarget { unit: "indexer.service".into(), invocation: "1f".into() };
-    held.in_force = vec![Step::LimitUnit(UnitLimit { target, limit: LimitTo::CpuQuota(22) })];
-    assert_ne!(decide(&held).0.class, "limit_throttling", "nobody has to raise a quota of ours");
+    assert_eq!(decide(&after_quota()).0.class, "limit_throttling");
+    assert_ne!(decide(&held_by_us()).0.class, "limit_throttling", "nobody has to raise a quota of ours");
 }
 
 fn is_unresolved(verdict: &Verdict, with: &str) -> bool {
@@ -207,7 +210,7 @@ fn is_unresolved(verdict: &Verdict, with: &str) -> bool {
 
 #[test]
 fn a_quota_that_is_pressed_against_is_enough_and_resolves_nothing() {
-    let (p, before, after) = (Params::default(), read(SPIN), after_quota());
+    let (p, before, after) = (Params::default(), read(SPIN), held_by_us());
     assert!(matches!(after_step(&before, &after, &p), AfterStep::Enough { .. }));
     assert!(is_unresolved(&verify(&before, &after, &p), "indexer.service presses against CPUQuota=22%"));
     // In the second round what is compared with has the quota as well.
@@ -216,12 +219,14 @@ fn a_quota_that_is_pressed_against_is_enough_and_resolves_nothing() {
     group(&mut gone, "indexer.service", |g| (g.cpu, g.throttled) = (Percent(1.0), Some(Percent(24.0))));
     change(&mut gone.pressure, |w| (w.window, w.avg10) = (Percent(2.0), Percent(2.0)));
     assert!(matches!(verify(&before, &gone, &p), Verdict::Resolved { .. }));
-    // A quota that was there while the host was saturated is not what relieved it.
+    // An owner's quota is where he wants the unit to be, whether or not it was seen before: it keeps nobody else's limit standing.
     let mut pod = before.clone();
     group(&mut pod, "indexer.service", |g| g.throttled = Some(Percent(97.0)));
     unit(&mut pod, "indexer.service", |facts| facts.cpu_quota_percent = Some(22));
-    change(&mut pod.pressure, |w| w.avg10 = Percent(99.0));
-    assert!(matches!(verify(&pod, &after, &p), Verdict::Resolved { .. }));
+    for before in [&mut pod, &mut before.clone()] {
+        change(&mut before.pressure, |w| w.avg10 = Percent(99.0));
+        assert!(matches!(verify(before, &after_quota(), &p), Verdict::Resolved { .. }));
+    }
 }
 
 #[test]

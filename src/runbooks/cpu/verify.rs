@@ -7,7 +7,7 @@
 use super::Params;
 use super::evidence::{Evidence, Group, HostLoad, Hot, Waiting};
 use super::findings::{busy, table};
-use super::suspect::{Suspect, is_crowded, is_storm, others_wait, pids_share, yields};
+use super::suspect::{Suspect, is_storm, others_wait, our_quota, pids_share, yields};
 use crate::model::{AfterStep, Observed, Percent, Subject, Verdict};
 
 pub(super) fn after_step(before: &Evidence, after: &Evidence, params: &Params) -> AfterStep {
@@ -41,7 +41,7 @@ pub(super) fn verify(before: &Evidence, after: &Evidence, params: &Params) -> Ve
         Err(why) => return Verdict::Unknown { why },
     };
     let presses = match &after.groups {
-        Observed::Value { value, .. } => value.iter().find_map(|group| presses(before, after, group, params)),
+        Observed::Value { value, .. } => value.iter().find_map(|group| presses(after, group, params)),
         // A quota that holds it down would not be seen.
         Observed::Unavailable { why } => return Verdict::Unknown { why: format!("what each unit uses cannot be read: {why}") },
     };
@@ -104,17 +104,12 @@ fn waits(was: &Waiting, is: &Waiting, params: &Params) -> Option<String> {
     (!low && is.avg10 >= was.avg10).then(|| format!("some task still waits for a CPU {} of the time, and it was {}", is.avg10, was.avg10))
 }
 
-/// A unit is held down by its quota, and would take as much as before without it. One that was held down in the same way while the host
-/// was saturated is not what the host was relieved by.
-fn presses(before: &Evidence, after: &Evidence, group: &Group, params: &Params) -> Option<String> {
+/// A unit is held down by a quota of ours, and would take as much as before without it. One that its owner holds down is where he wants it to be.
+fn presses(after: &Evidence, group: &Group, params: &Params) -> Option<String> {
     let share = group.throttled.filter(|share| *share >= params.throttled_percent)?;
     let name = group.unit.as_deref()?;
-    let quota = |e: &Evidence| e.unit(name)?.value()?.cpu_quota_percent;
-    let set = quota(after)?;
-    let as_before = is_crowded(before, params)
-        && quota(before) == Some(set)
-        && before.group(&group.path).and_then(|g| g.throttled).is_some_and(|was| was >= params.throttled_percent);
-    (!as_before).then(|| format!("{name} presses against CPUQuota={set}%: it is held back in {share} of its periods"))
+    let set = our_quota(&after.in_force, name)?;
+    Some(format!("{name} presses against CPUQuota={set}%: it is held back in {share} of its periods"))
 }
 
 /// The offender comes last by now, and others who had to wait do not any more.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::detect::Past;
 use crate::model::{
     Bytes, CgroupUse, CgroupVersion, Counter, Deploy, HeapSetting, HostPath, Now, Observed, Percent, Pressure, ProcessDetail, ProcessFacts,
-    Signal, SignalKind, Subject, UnitFacts,
+    Signal, SignalKind, Step, Subject, UnitFacts,
 };
 
 pub(super) const SCHEMA: u32 = 1;
@@ -38,6 +38,9 @@ pub struct Evidence {
     /// How memory goes with the rate of requests, by unit; `None`: no metric is configured.
     #[serde(default)]
     pub traffic: Option<Observed<Vec<Traffic>>>,
+    /// What this agent has done and not taken back: it is nobody's own doing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub in_force: Vec<Step>,
 }
 
 /// What decides of `/proc/meminfo`.

@@ -40,6 +40,7 @@ pub(super) fn gather(host: &dyn ReadHost, ask: &FocusedAsk<'_>, params: &Params)
         processes: unread(NOT_READ),
         deploys: unread(NOT_READ),
         traffic: None,
+        in_force: ask.in_force.to_vec(),
         taken,
     };
     let sweep = cgroups(host, ask.sample, evidence.taken.uptime_s, brief, params);

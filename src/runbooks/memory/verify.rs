@@ -4,7 +4,7 @@ use super::Params;
 use super::evidence::{Evidence, Group, percent_of};
 use super::signals::{STALL, SWAP};
 use super::suspects::at_high;
-use crate::model::{AfterStep, Bytes, Observed, Percent, Verdict};
+use crate::model::{AfterStep, Bytes, LimitTo, Observed, Percent, Step, Verdict};
 
 /// Of the host's memory: less than this comes and goes all the time.
 const NOISE: Percent = Percent(1.0);
@@ -140,13 +140,16 @@ fn comes_back(before: &Evidence, after: &Evidence) -> Option<String> {
     (percent_of(gained.0, is.total.0) >= NOISE).then(|| format!("{gained} came back"))
 }
 
-/// A limit that was set meanwhile, and is all that keeps its unit from growing on. Between two verifications, any that is pressed against.
+/// A limit of ours that is all that keeps its unit from growing on. Whose owner has set one is where he wants it to be.
 fn held(before: &Evidence, after: &Evidence) -> Option<String> {
+    let ours = |unit: &str| {
+        let high = |step: &Step| matches!(step, Step::LimitUnit(limit) if matches!(limit.limit, LimitTo::MemoryHigh(_)) && limit.target.unit == unit);
+        after.in_force.iter().any(high)
+    };
     after.all_groups().iter().find_map(|group| {
-        let was = before.same_group(group);
-        let set_since = was.is_none_or(|was| was.used.memory_high_bytes != group.used.memory_high_bytes);
-        let (high, pressed) = (group.used.memory_high_bytes?, at_high(group) && rose(was, group));
-        (pressed && (set_since || before.brief)).then(|| format!("{} presses against MemoryHigh={}", group.name(), Bytes(high)))
+        let high = group.used.memory_high_bytes.filter(|_| group.unit.as_deref().is_some_and(ours))?;
+        let presses = at_high(group) && rose(before.same_group(group), group);
+        presses.then(|| format!("{} presses against MemoryHigh={}", group.name(), Bytes(high)))
     })
 }
 

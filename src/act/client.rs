@@ -65,7 +65,19 @@ impl Client {
     /// # Errors
     /// When there is nobody, or no answer in five seconds.
     pub fn hello(&self) -> Result<Hello> {
-        match self.ask(Ask::Hello, SHORT)? {
+        self.greet(Ask::Hello)
+    }
+
+    /// The same, and these units will be known when something is asked of them.
+    ///
+    /// # Errors
+    /// As [`Self::hello`].
+    pub fn hello_soon(&self, units: Vec<String>) -> Result<Hello> {
+        self.greet(Ask::Soon { units })
+    }
+
+    fn greet(&self, ask: Ask) -> Result<Hello> {
+        match self.ask(ask, SHORT)? {
             Response::Hello(hello) => Ok(hello),
             other => Err(self.unexpected(&other)),
         }

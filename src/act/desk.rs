@@ -19,7 +19,7 @@ use crate::model::{
     RunbookId, StepKind, Subject, WriteTrial,
 };
 use crate::record::Ledger;
-use crate::wire::actuator::{Ask, Hello, IntentOutcome, Perform, Request, Response, VERSION};
+use crate::wire::actuator::{Ask, Hello, IntentOutcome, MOST_SOON, Perform, Request, Response, VERSION};
 
 /// No step takes longer, whatever is asked.
 const LONGEST: Duration = Duration::from_secs(3600);
@@ -31,6 +31,8 @@ const SILENCE: Duration = Duration::from_secs(600);
 /// Between two attempts to take back what could not be.
 const AGAIN: Duration = Duration::from_secs(60);
 const TRIAL: Duration = Duration::from_secs(2);
+/// Of a unit, in bytes: systemd knows none that is longer.
+const LONGEST_NAME: usize = 255;
 
 /// What the host's owner allows, as `actuator.toml` has it.
 #[derive(Debug, Clone)]
@@ -118,11 +120,25 @@ impl Desk {
         self.forsaken_at(Instant::now() + SILENCE);
         match request.ask {
             Ask::Hello => Response::Hello(self.hello()),
+            Ask::Soon { units } => {
+                self.know(units);
+                Response::Hello(self.hello())
+            }
             Ask::Outcome { intent } => Response::Outcome(self.ledger().outcome(&intent)),
             Ask::Look { query } => Response::Answer(self.look(&query)),
             Ask::Perform(perform) => self.perform(&perform, asker),
             Ask::Undo { intent } => self.undo(&intent, UNDO, asker),
         }
+    }
+
+    /// Has systemd asked about them, in a thread that is there for such calls: whoever said hello does not wait for it. While the one before goes
+    /// on there is no other.
+    fn know(&self, mut units: Vec<String>) {
+        units.retain(|name| name.ends_with(".service") && name.len() <= LONGEST_NAME);
+        units.truncate(MOST_SOON);
+        let host = Arc::clone(&self.host);
+        let known = self.parking.ask_all(vec![Call::new("units", move || host.know_units(&units))], Duration::ZERO);
+        drop(known);
     }
 
     fn hello(&self) -> Hello {

@@ -14,7 +14,7 @@ use super::dialogue::{Command, Event, Timing};
 use super::episode::Episode;
 use super::sampling::{OnScrape, Places, Sampled};
 use super::shared::{Shared, lock};
-use super::{http, local, recovery, sampling, tasks};
+use super::{http, local, recovery, sampling, soon, tasks};
 use crate::act::client::Client;
 use crate::detect::{Detector, History, Timeline};
 use crate::guard::{self, PastAct};
@@ -299,7 +299,7 @@ impl Driver {
                 acting: self.shared.config().is_acting(),
             };
             self.shared.metrics.sample(&sample, &own, self.shared.config().node_metrics);
-            seen.take(sample);
+            seen.take(Arc::clone(&sample));
             seen.raised = raised;
         }
         for scrape in answered {
@@ -309,8 +309,9 @@ impl Driver {
         if greets {
             self.greeted = now.clone();
             let shared = self.shared.clone();
+            let soon = soon::units(&shared.config().policies, sample.readings.cgroups.value());
             // Blocking, and bounded by the client; what it answers is for `status` and metrics.
-            tokio::task::spawn_blocking(move || drop(shared.ask_hello()));
+            tokio::task::spawn_blocking(move || if soon.is_empty() { shared.ask_hello() } else { shared.ask_hello_soon(soon) });
         }
         if self.shared.take_look_again() || now.proven_since(&self.looked_again).0 >= LOOK_AGAIN.as_secs_f64() {
             self.looked_again = now.clone();

@@ -12,6 +12,7 @@ mod past;
 mod recovery;
 mod sampling;
 mod shared;
+mod soon;
 mod tasks;
 mod top;
 mod views;

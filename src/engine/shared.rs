@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::sampling::{Alarm, OnScrape, Places};
-use crate::act::client::Client;
+use crate::act::client::{Client, ClientError};
 use crate::config;
 use crate::detect::{History, Timeline};
 use crate::events;
@@ -249,7 +249,18 @@ impl Shared {
 
     /// Asks the actuator who it is; blocking.
     pub fn ask_hello(&self) -> Observed<Hello> {
-        let hello: Observed<Hello> = self.client.hello().into();
+        self.note_hello(self.client.hello())
+    }
+
+    /// The same, and has these units known on both sides by the time that something is asked of them; blocking.
+    pub fn ask_hello_soon(&self, units: Vec<String>) -> Observed<Hello> {
+        let hello = self.note_hello(self.client.hello_soon(units.clone()));
+        self.host.know_units(&units);
+        hello
+    }
+
+    fn note_hello(&self, hello: Result<Hello, ClientError>) -> Observed<Hello> {
+        let hello = Observed::from(hello);
         self.metrics.actuator_up(hello.value().is_some());
         lock(&self.hello).clone_from(&hello);
         hello

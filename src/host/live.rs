@@ -11,6 +11,7 @@ use super::ext4::Ext4Errors;
 use super::files::HostFiles;
 use super::mounts::MountTables;
 use super::root::{Root, io_error};
+use super::units::kept::{Before, Kept};
 use super::usage::{self, Usages};
 use super::{Clock, HeldFiles, PrivilegedReads, Read, ReadError, ReadHost, Scan, ScanAsk, Writer};
 use super::{
@@ -35,6 +36,7 @@ pub struct LiveHost {
     duplexes: interfaces::Duplexes,
     sweep: sweep::Sweep,
     groups: cgroup::Groups,
+    kept_units: Arc<Kept>,
     privileged: Option<Arc<dyn PrivilegedReads>>,
     node_url: Option<String>,
     own_folder: Option<(PathBuf, u64)>,
@@ -62,6 +64,7 @@ impl LiveHost {
             duplexes: interfaces::Duplexes::default(),
             sweep: sweep::Sweep::new(),
             groups: cgroup::Groups::new(),
+            kept_units: Arc::default(),
             privileged,
             node_url,
             own_folder: None,
@@ -315,9 +318,35 @@ impl ReadHost for LiveHost {
     }
 
     fn unit(&self, name: &str) -> Read<UnitFacts> {
-        let (facts, files) = units::facts::read_unit(self.root.path(), name)?;
-        let restart_safe = self.prompt(&format!("files of unit {name}"), move |root| Ok(units::consent::read_consent(root, &files)))?;
-        Ok(UnitFacts { restart_safe, ..facts })
+        let before = Before::now(&self.root);
+        let said = units::facts::read_unit(self.root.path(), name)?;
+        let (kept, asked) = (Arc::clone(&self.kept_units), name.to_owned());
+        self.prompt(&format!("files of unit {name}"), move |root| {
+            kept.keep(root, &before, &asked, &said);
+            let (facts, files) = said;
+            Ok(UnitFacts { restart_safe: units::consent::read_consent(root, &files), ..facts })
+        })
+    }
+
+    fn know_units(&self, names: &[String]) {
+        let before = Before::now(&self.root);
+        let said = units::facts::read_units(self.root.path(), names);
+        let kept = Arc::clone(&self.kept_units);
+        let looked = self.prompt("files of units", move |root| {
+            said.iter().for_each(|(name, said)| kept.keep(root, &before, name, said));
+            Ok(())
+        });
+        looked.unwrap_or_else(|e| tracing::debug!("what systemd said of units is not kept: {e}"));
+    }
+
+    fn unit_at_once(&self, name: &str) -> Read<UnitFacts> {
+        let now_s = clock::uptime_s();
+        if let Some(known) = self.kept_units.find(name, now_s)
+            && let Some(facts) = self.prompt(&format!("files of unit {name}"), move |root| Ok(known.proved(root, now_s)))?
+        {
+            return Ok(facts);
+        }
+        self.unit(name)
     }
 
     fn deploys(&self, within: Seconds) -> Read<Vec<Deploy>> {

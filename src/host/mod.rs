@@ -211,6 +211,16 @@ pub trait ReadHost: Clock {
     fn unit(&self, _name: &str) -> Read<UnitFacts> {
         not_told("systemd's units")
     }
+    /// Asks systemd about a few units that are not needed yet, so that [`Self::unit_at_once`] need not. It waits a few seconds at most, and what
+    /// is known of a unit of which systemd says nothing stays known.
+    fn know_units(&self, _names: &[String]) {}
+    /// As [`Self::unit`], without asking systemd where that is known: it was asked within the last 90 s, the unit was active with no job queued,
+    /// is in the same run since, and systemd has read no unit files since. Consent is of this moment; limits, restarts, the main process, a job and
+    /// whether somebody has begun to stop it are as old as the answer. So this is for looking, and for steps which systemd has no part in: it
+    /// looks at none of this again before they are done. Else systemd is asked.
+    fn unit_at_once(&self, name: &str) -> Read<UnitFacts> {
+        self.unit(name)
+    }
     /// Who a process is; `NotHere` when it is gone.
     fn process(&self, _pid: u32) -> Read<ProcessFacts> {
         not_told("processes")

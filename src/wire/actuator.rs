@@ -8,6 +8,9 @@ use crate::model::{Answer, Effect, IncidentId, IntentId, Observed, PlannedStep, 
 /// Raised when a message changes its meaning; the actuator refuses every other number.
 pub const VERSION: u32 = 1;
 
+/// Units of [`Ask::Soon`] that are looked at; the others are not.
+pub const MOST_SOON: usize = 8;
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
@@ -20,6 +23,8 @@ pub struct Request {
 pub enum Ask {
     /// Who are you, what do you allow?
     Hello,
+    /// The same, and of these units something may be asked soon, when systemd answers nobody: have them known by then.
+    Soon { units: Vec<String> },
     /// Carry out one step, at most once for its intent.
     Perform(Box<Perform>),
     /// What became of this intent?

@@ -121,6 +121,12 @@ impl ReadHost for Later {
         }
         Ok(facts)
     }
+    fn know_units(&self, names: &[String]) {
+        self.live.know_units(names);
+    }
+    fn unit_at_once(&self, name: &str) -> Read<UnitFacts> {
+        self.live.unit_at_once(name)
+    }
     fn process(&self, pid: u32) -> Read<ProcessFacts> {
         let mut stale = self.once.as_ref().map(|once| once.lock().expect("whole"));
         let at = stale.as_ref().and_then(|stale| stale.iter().position(|p| p.pid == pid));

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
-use zbus::{Error, OwnedObjectPath, OwnedVariant};
+use zbus::{Connection, Error, OwnedObjectPath, OwnedVariant};
 
 use super::{MANAGER, MANAGER_PATH, PROPERTIES, SYSTEMD};
 use crate::host::bus::{system_bus, wait_for};
@@ -13,37 +13,60 @@ use crate::model::{Bytes, HostPath, UnitFacts};
 
 /// A loaded systemd may be slow, but whoever is about to act does not wait for ever.
 const ANSWER: Duration = Duration::from_secs(10);
+/// For a few units that nobody needs yet.
+const SOON: Duration = Duration::from_secs(2);
 const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 
 type Properties = HashMap<String, OwnedVariant>;
 
-/// The unit, without consent yet, and the files that may hold it, in systemd's order.
-///
+/// One unit, without consent yet, and the files that may hold it, in systemd's order.
+pub(in crate::host) type Said = (UnitFacts, Vec<String>);
+
 /// # Errors
 /// `NotHere` when it is not loaded, which asking does not change, or when systemd does not answer.
-pub(in crate::host) fn read_unit(root: &Path, name: &str) -> Read<(UnitFacts, Vec<String>)> {
-    let what = || format!("unit {name}");
+pub(in crate::host) fn read_unit(root: &Path, name: &str) -> Read<Said> {
     // To systemd no name stands for whoever asks.
     if name.is_empty() {
         return Err(ReadError::NotHere { what: "a unit without a name".to_owned(), why: "there is none".to_owned() });
     }
-    let asked: Result<Properties, String> = wait_for(ANSWER, "systemd", ask(root, name));
-    let properties = asked.map_err(|why| ReadError::NotHere { what: what(), why })?;
-    match text(&properties, "LoadState").as_deref() {
+    let asked: Result<Properties, String> = wait_for(ANSWER, "systemd", async { ask(&system_bus(root).await?, name).await });
+    said_of(name, &asked.map_err(|why| ReadError::NotHere { what: format!("unit {name}"), why })?)
+}
+
+/// The same of a few units, over one connection, as far as systemd answers soon: of those that it says nothing of, nothing is told.
+pub(in crate::host) fn read_units(root: &Path, names: &[String]) -> Vec<(String, Said)> {
+    let mut all = Vec::new();
+    let asked: Result<(), String> = wait_for(SOON, "systemd", async {
+        let bus = system_bus(root).await?;
+        for name in names.iter().filter(|name| !name.is_empty()) {
+            if let Ok(properties) = ask(&bus, name).await
+                && let Ok(said) = said_of(name, &properties)
+            {
+                all.push((name.clone(), said));
+            }
+        }
+        Ok(())
+    });
+    asked.unwrap_or_else(|why| tracing::debug!("not all units could be asked about ahead of need: {why}"));
+    all
+}
+
+fn said_of(name: &str, properties: &Properties) -> Read<Said> {
+    let what = || format!("unit {name}");
+    match text(properties, "LoadState").as_deref() {
         Some("loaded") => {}
         Some(other) => return Err(ReadError::NotHere { what: what(), why: format!("systemd says that it is {other}") }),
         None => return Err(ReadError::Parse { what: what(), why: "systemd does not say whether it is loaded".to_owned() }),
     }
     let missing = || ReadError::Parse { what: what(), why: "systemd does not tell all of its properties".to_owned() };
-    let facts = facts_of(&properties, clock::monotonic_us()).ok_or_else(missing)?;
-    let mut files = vec![text(&properties, "FragmentPath").ok_or_else(missing)?];
-    files.extend(value::<Vec<String>>(&properties, "DropInPaths").ok_or_else(missing)?);
+    let facts = facts_of(properties, clock::monotonic_us()).ok_or_else(missing)?;
+    let mut files = vec![text(properties, "FragmentPath").ok_or_else(missing)?];
+    files.extend(value::<Vec<String>>(properties, "DropInPaths").ok_or_else(missing)?);
     Ok((facts, files))
 }
 
 /// All of its properties in one answer, so that they are of one moment.
-async fn ask(root: &Path, name: &str) -> Result<Properties, String> {
-    let bus = system_bus(root).await?;
+async fn ask(bus: &Connection, name: &str) -> Result<Properties, String> {
     let path = bus.call_method(Some(SYSTEMD), MANAGER_PATH, Some(MANAGER), "GetUnit", &(name,)).await.map_err(|e| match e {
         Error::MethodError(error, ..) if error.as_str() == NO_SUCH_UNIT => "it is not loaded".to_owned(),
         e => e.to_string(),

@@ -7,6 +7,7 @@
 pub(super) mod consent;
 pub(super) mod facts;
 mod figures;
+pub(super) mod kept;
 pub(super) mod table;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};

@@ -1,5 +1,5 @@
 //! Looks, and changes nothing. Every part has its own thread: what hangs (D-Bus while memory is gone) delays no other. While the host
-//! stalls nothing is read that a stalled process would have to be woken for: no page maps, no arguments.
+//! stalls nothing is read that a stalled process would have to be woken for: no page maps, no arguments, and of units what systemd said lately.
 
 use std::thread;
 
@@ -55,7 +55,7 @@ pub(super) fn gather(host: &dyn ReadHost, ask: &FocusedAsk<'_>, params: &Params)
         let deploys = scope.spawn(|| host.deploys(params.deploy_within_s).into());
         let processes = scope.spawn(|| processes(host, ask, evidence.taken.uptime_s, stalls, params));
         let groups = chosen.map(|groups| {
-            let parts: Vec<_> = groups.into_iter().map(|used| scope.spawn(move || group(host, used, ask))).collect();
+            let parts: Vec<_> = groups.into_iter().map(|used| scope.spawn(move || group(host, used, ask, stalls))).collect();
             parts.into_iter().filter_map(|part| part.join().ok()).collect()
         });
         evidence.groups = observed(groups);
@@ -163,7 +163,7 @@ fn choose(host: &dyn ReadHost, sweep: Cgroups, ask: &FocusedAsk<'_>, params: &Pa
     // Whoever was just killed is among the smallest.
     if let Some(name) = subject
         && !chosen.iter().any(own)
-        && let Ok(facts) = host.unit(name)
+        && let Ok(facts) = host.unit_at_once(name)
         && service_of(&facts.cgroup).as_ref() == subject
     {
         chosen.insert(0, CgroupUse { path: facts.cgroup, ..CgroupUse::default() });
@@ -199,14 +199,15 @@ fn bare(used: CgroupUse) -> Group {
     Group { unit: service_of(&used.path), used, past: unread(NOT_READ), facts: unread(NOT_READ), processes: unread(NOT_READ) }
 }
 
-fn group(host: &dyn ReadHost, swept: CgroupUse, ask: &FocusedAsk<'_>) -> Group {
+fn group(host: &dyn ReadHost, swept: CgroupUse, ask: &FocusedAsk<'_>, stalls: bool) -> Group {
     let used = anew(host, swept);
     let unit = service_of(&used.path);
     let past = ask.history.group(&used.path);
     let (mut facts, mut processes) = (unread("it is no service"), unread("it is no service"));
     if let Some(name) = &unit {
         thread::scope(|scope| {
-            let asked = scope.spawn(|| Observed::<UnitFacts>::from(host.unit(name)));
+            let unit = || if stalls { host.unit_at_once(name) } else { host.unit(name) };
+            let asked = scope.spawn(move || Observed::<UnitFacts>::from(unit()));
             processes = group_processes(host, &used.path).into();
             facts = join(asked);
         });

@@ -7,15 +7,13 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
 
 use acting::{Later, Stand, admitted, admitted_by, facts};
 use byteport::act::client::{Performed, UndoResult};
-use byteport::host::{LiveHost, ReadHost};
 use byteport::model::{
-    Bytes, Effect, EffectState, LimitTo, Preference, ProcessTarget, RefusalReason, SkipReason, Step, UnitFacts, UnitLimit, UnitTarget,
+    Bytes, Effect, EffectState, LimitTo, Preference, ProcessTarget, RefusalReason, SkipReason, Step, UnitLimit, UnitTarget,
 };
-use support::output;
+use support::units::{service, show, systemctl, target};
 
 const INSIDE: &str = "BYTEPORT_TEST_INSIDE";
 const SANDBOXED: &str = "BYTEPORT_TEST_SANDBOXED";
@@ -48,8 +46,6 @@ fn inside_the_container() {
     a_unit_that_is_gone_needs_nothing();
     what_the_actuators_end_left_behind();
     restarts();
-    a_unit_that_is_known_needs_no_systemd();
-    a_preference_does_not_wait_for_systemd();
     with_the_rights_of_the_actuators_unit();
 }
 
@@ -95,26 +91,6 @@ fn inside_the_sandbox() {
     assert_eq!(facts::process(pid).unwrap(), before);
     let effect = asked(&stand, 4, steps[3].clone());
     assert!(effect.done == 1 && effect.notes[0].contains("SIGTERM ended"), "{effect:?}");
-}
-
-fn service(name: &str, lines: &str) -> UnitTarget {
-    let unit = format!("[Service]\nExecStart=/bin/sleep infinity\n{lines}\n[X-Byteport]\nRestart=safe\n");
-    fs::write(format!("/run/systemd/system/{name}"), unit).unwrap();
-    systemctl(&["daemon-reload"]);
-    systemctl(&["restart", name]);
-    target(name)
-}
-
-fn target(name: &str) -> UnitTarget {
-    UnitTarget { unit: name.into(), invocation: show(name, "InvocationID") }
-}
-
-fn systemctl(args: &[&str]) -> String {
-    output(Command::new("systemctl").args(args))
-}
-
-fn show(unit: &str, property: &str) -> String {
-    systemctl(&["show", "-P", property, unit]).trim().to_owned()
 }
 
 fn stand() -> Stand {
@@ -262,108 +238,6 @@ fn what_the_actuators_end_left_behind() {
     let effect = undone(&left(&boot), 1, step);
     assert_eq!(effect.notes, ["orphan.service: CPUWeight 20 -> unset"]);
     assert_eq!(show("orphan.service", "CPUWeight"), "[not set]");
-}
-
-const BUS: &str = "/run/dbus/system_bus_socket";
-
-/// Nobody finds the bus while `work` is done, as if nobody answered on it.
-fn without_the_bus<T>(work: impl FnOnce() -> T) -> T {
-    fs::rename(BUS, "/run/dbus/away").unwrap();
-    let done = work();
-    fs::rename("/run/dbus/away", BUS).unwrap();
-    done
-}
-
-fn a_unit_that_is_known_needs_no_systemd() {
-    let (name, dropins) = ("known.service", Path::new("/etc/systemd/system/known.service.d"));
-    let first = service(name, "MemoryHigh=64M");
-    let host = LiveHost::new(Path::new("/"), None, None).unwrap();
-    let at_once = || without_the_bus(|| host.unit_at_once(name));
-    assert!(at_once().is_err(), "nobody has asked about it yet");
-    host.know_units(&[name.to_owned(), "no-such.service".to_owned()]);
-    let known = at_once().unwrap();
-    assert!(without_the_bus(|| host.unit(name)).is_err(), "without the bus systemd answers");
-    let told = host.unit(name).unwrap();
-    assert_eq!(UnitFacts { active_for_s: 0.0, ..known }, UnitFacts { active_for_s: 0.0, ..told });
-    assert!(at_once().unwrap().restart_safe);
-    // Systemd is not there: what is known stays known.
-    without_the_bus(|| host.know_units(&[name.to_owned()]));
-    assert!(at_once().is_ok());
-
-    systemctl(&["restart", name]);
-    assert!(at_once().is_err(), "it was started anew");
-    let second = host.unit_at_once(name).unwrap();
-    assert_ne!(second.invocation, first.invocation);
-    assert_eq!(at_once().unwrap().invocation, second.invocation, "asking for it makes it known");
-
-    // Not read by systemd yet, and already nothing is sure any more.
-    fs::create_dir_all(dropins).unwrap();
-    fs::write(dropins.join("no.conf"), "[X-Byteport]\nRestart=no\n").unwrap();
-    assert!(at_once().is_err(), "a drop-in was added");
-    systemctl(&["daemon-reload"]);
-    assert!(!host.unit_at_once(name).unwrap().restart_safe);
-    assert!(!at_once().unwrap().restart_safe);
-    fs::write(dropins.join("no.conf"), "[X-Byteport]\n").unwrap();
-    assert!(at_once().unwrap().restart_safe, "it is read anew");
-
-    // Drop-ins for all services lie in no folder of this unit's, and count once systemd has read them.
-    host.know_units(&[name.to_owned()]);
-    fs::create_dir_all("/etc/systemd/system/service.d").unwrap();
-    host.know_units(&[name.to_owned()]);
-    assert!(at_once().is_ok());
-    fs::write("/etc/systemd/system/service.d/all.conf", "[X-Byteport]\nRestart=no\n").unwrap();
-    systemctl(&["daemon-reload"]);
-    assert!(at_once().is_err(), "units were read anew");
-    assert!(!host.unit_at_once(name).unwrap().restart_safe);
-    fs::remove_dir_all("/etc/systemd/system/service.d").unwrap();
-    systemctl(&["daemon-reload"]);
-
-    host.know_units(&[name.to_owned()]);
-    systemctl(&["set-property", "--runtime", name, "MemoryHigh=32M"]);
-    assert!(at_once().is_err(), "somebody has set a limit");
-    host.know_units(&[name.to_owned()]);
-    systemctl(&["stop", name]);
-    assert!(at_once().is_err(), "it was stopped");
-}
-
-fn a_preference_does_not_wait_for_systemd() {
-    let unit = service("early.service", "");
-    let process = facts::target(show(&unit.unit, "MainPID").parse().unwrap());
-    let score = || facts::process(process.pid).unwrap().oom_score_adj;
-    let prefer = Step::PreferVictims(Preference { unit: process.unit.clone(), processes: vec![process.clone()], oom_score_adj: 900 });
-    let (agent, stand) = (Later::new(), stand());
-    let asked = |number, step: &Step| {
-        let perform = stand.asking("one", number, step.clone());
-        stand.client.perform(&admitted_by(&agent, &stand.policy, &perform), perform).unwrap()
-    };
-    agent.know_units(std::slice::from_ref(&unit.unit));
-    match without_the_bus(|| asked(1, &prefer)) {
-        Performed::Refused(refusal) => assert_eq!(refusal.reason, RefusalReason::Stale, "the actuator knows nothing of it"),
-        other => panic!("{other:?}"),
-    }
-    // Whoever is told more than it looks at, or of what is no service, looks at what it can.
-    let odd = ["x".repeat(300) + ".service", "/".into(), String::new(), "early.slice".into()];
-    let hello = stand.client.hello_soon(odd.into_iter().chain([unit.unit.clone()]).collect()).unwrap();
-    assert_eq!(hello, stand.client.hello().unwrap());
-    // It is asked about behind the answer's back.
-    let mut number = 2;
-    let until = Instant::now() + Duration::from_secs(30);
-    let effect = loop {
-        match without_the_bus(|| asked(number, &prefer)) {
-            Performed::Effect(effect) => break effect,
-            Performed::Refused(refusal) if refusal.reason == RefusalReason::Stale => assert!(Instant::now() < until, "{refusal}"),
-            other => panic!("{other:?}"),
-        }
-        number += 1;
-    };
-    assert_eq!((effect.state, effect.done, score()), (EffectState::Done, 1, 900), "{effect:?}");
-    // What systemd would have to do waits for it, whatever is known.
-    let limit = to(&unit, LimitTo::CpuWeight(20));
-    let targets = without_the_bus(|| byteport::host::targets(&agent, &limit));
-    assert!(targets.unit.unwrap().value().is_none());
-    // Taking it back needs no systemd at all.
-    assert_eq!(without_the_bus(|| undone(&stand, number, prefer.clone())).done, 1);
-    assert_eq!(score(), 0);
 }
 
 fn restarts() {

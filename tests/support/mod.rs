@@ -8,6 +8,7 @@ pub mod loops;
 pub mod namespaces;
 pub mod nspawn;
 pub mod readings;
+pub mod units;
 
 use std::process::Command;
 

@@ -1,4 +1,5 @@
-//! What a step would act on, as it is in this moment: asked again right before the act, on both sides of the socket.
+//! What a step would act on, as it is in this moment: asked again right before the act, on both sides of the socket. For a step which systemd has
+//! no part in, a unit may be told of as systemd described it up to 90 s ago, while it is proved to be in the same run (`ReadHost::unit_at_once`).
 
 use serde::{Deserialize, Serialize};
 

@@ -1,15 +1,21 @@
-//! How soon a memory stall is noticed, and how soon after that a sample of it is ready.
+//! How soon a memory stall is noticed, how soon after that a sample of it is ready, and how soon the first step is done.
 //!
-//! `cargo bench --bench reaction`; `BYTEPORT_BENCH_ROUNDS` sets how often (40; one takes a second and a half). Three things are measured, each
+//! `cargo bench --bench reaction`; `BYTEPORT_BENCH_ROUNDS` sets how often (40; one takes a second and a half). Four things are measured, each
 //! beside a bare loop in the same run that does the same and nothing else:
 //!
 //! - *called*: from a wake-up by the kernel to the waiter's return. A descriptor that is called stands in for a pressure trigger, which wakes in
 //!   the same way.
 //! - *looked*: from the growth of a total in a file of our own to the waiter's return, where no trigger is to be had, and on to the end of the
 //!   fast sample.
-//! - *stalled*: the same by the host's own file, in the best way that this kernel allows, while `BYTEPORT_BENCH_PRESSURE` runs: a shell command that
+//! - *way*: from the stall that was told to the first step done, on a host that is well (`reaction/way.rs`).
+//! - *stalled*: the same as *looked* by the host's own file, in the best way that this kernel allows, while `BYTEPORT_BENCH_PRESSURE` runs: a shell command that
 //!   makes memory pressure in a cgroup of its own. For a virtual machine; left out where it is not set. It begins when somebody who looks every
 //!   millisecond has seen 150 ms of stall within a second.
+
+#[path = "../tests/acting/mod.rs"]
+mod acting;
+#[path = "reaction/way.rs"]
+mod way;
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -37,6 +43,7 @@ fn main() {
     println!("{:<28} {:>12} {:>12} {:>8} {:>8}", "", "p50 us", "p99 us", "p50 x", "p99 x");
     called();
     looked(rounds, &mut sampler);
+    way::went(rounds, &mut sampler);
     match std::env::var("BYTEPORT_BENCH_PRESSURE") {
         Ok(command) => stalled(rounds, &command, &mut sampler),
         Err(_) => println!("stalled: left out, BYTEPORT_BENCH_PRESSURE names no command (for a virtual machine only)"),

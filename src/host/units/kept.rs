@@ -234,7 +234,7 @@ mod tests {
             change(&host);
             assert!(host.says(1030.0).is_none(), "{what}");
             host.keep(facts("app.service"));
-            assert_eq!(host.says(1030.0).is_some(), true, "{what}, and systemd was asked since");
+            assert!(host.says(1030.0).is_some(), "{what}, and systemd was asked since");
         }
     }
 

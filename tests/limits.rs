@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use acting::{Later, Stand, admitted, admitted_by, facts};
 use byteport::act::client::{Performed, UndoResult};
@@ -46,6 +47,7 @@ fn inside_the_container() {
     a_unit_that_is_gone_needs_nothing();
     what_the_actuators_end_left_behind();
     restarts();
+    what_a_preferred_unit_begins_meanwhile_is_given_back_as_well();
     with_the_rights_of_the_actuators_unit();
 }
 
@@ -238,6 +240,90 @@ fn what_the_actuators_end_left_behind() {
     let effect = undone(&left(&boot), 1, step);
     assert_eq!(effect.notes, ["orphan.service: CPUWeight 20 -> unset"]);
     assert_eq!(show("orphan.service", "CPUWeight"), "[not set]");
+}
+
+/// A master that begins a worker on SIGUSR1, and on SIGUSR2 one whose parent ends at once.
+const PREFORK: &str = "ExecStart=\nExecStart=/bin/bash -c 'trap \"sleep infinity &\" USR1; trap \"(sleep infinity &)\" USR2; \
+                       sleep infinity & while :; do wait; done'";
+
+fn set_score(pid: u32, to: i32) {
+    fs::write(format!("/proc/{pid}/oom_score_adj"), to.to_string()).unwrap();
+}
+
+fn score(pid: u32) -> i32 {
+    facts::process(pid).unwrap().oom_score_adj
+}
+
+fn begun(master: u32, known: &[u32], signal: &str) -> u32 {
+    if !signal.is_empty() {
+        systemctl(&["kill", "--kill-whom=main", &format!("--signal={signal}"), "prefork.service"]);
+    }
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        assert!(Instant::now() < until, "nothing was begun on {signal:?}");
+        let listed = fs::read_to_string("/sys/fs/cgroup/system.slice/prefork.service/cgroup.procs").unwrap();
+        let new = listed.lines().filter_map(|line| line.parse().ok()).find(|pid| *pid != master && !known.contains(pid));
+        // What is only there to begin another one is no worker.
+        match new.filter(|pid| facts::process(*pid).is_ok_and(|facts| facts.comm == "sleep".into())) {
+            Some(pid) => return pid,
+            None => std::thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}
+
+fn what_a_preferred_unit_begins_meanwhile_is_given_back_as_well() {
+    service("prefork.service", PREFORK);
+    let master: u32 = show("prefork.service", "MainPID").parse().unwrap();
+    let mut workers = vec![begun(master, &[], "")];
+    let mut begin = |signal| {
+        let pid = begun(master, &workers, signal);
+        workers.push(pid);
+        pid
+    };
+    let (theirs, first) = (begin("USR1"), facts::target(begin("USR1")));
+    set_score(master, 100);
+    // Somebody prefers this one already, by the very value of ours.
+    set_score(theirs, 500);
+    // The clock is that of the host: what is begun is dated by it.
+    let host = || Later { days: 0, ..Later::new() };
+    let stand = Stand::on(tempfile::tempdir_in("/dev/shm").unwrap(), host(), |_| {});
+    let preference = Preference { unit: first.unit.clone(), processes: vec![facts::target(master), first.clone()], oom_score_adj: 500 };
+    let step = Step::PreferVictims(preference);
+    let effect = asked(&stand, 1, step.clone());
+    assert_eq!((effect.state, effect.done), (EffectState::Done, 2), "{effect:?}");
+
+    let (child, orphan, other) = (begin("USR1"), begin("USR2"), begin("USR1"));
+    assert_eq!([child, orphan, other].map(score), [500; 3], "they have inherited it");
+    assert_ne!(facts::process(orphan).unwrap().parent, master);
+    set_score(other, 600);
+    let effect = undone(&stand, 1, step.clone());
+    assert_eq!([master, first.pid, child, orphan].map(score), [100, 0, 100, 0], "{effect:?}");
+    assert_eq!([theirs, other].map(score), [500, 600], "somebody else's: {effect:?}");
+    assert_eq!((effect.state, effect.done), (EffectState::Done, 4), "{effect:?}");
+
+    // Numbers that were given away again: of one that is noted, and of a parent that is.
+    let reused = |pid: u32, before: i32| {
+        let now = facts::target(pid);
+        serde_json::json!({"process": ProcessTarget { start_ticks: now.start_ticks - 1, ..now }, "before": before})
+    };
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap().trim().to_owned();
+    let at_s = byteport::host::Clock::now(&host()).uptime_s;
+    let newcomer = begin("USR1");
+    let processes = [reused(newcomer, 30), reused(master, 50), serde_json::json!({"process": first, "before": 7})];
+    let left = |group: serde_json::Value| {
+        set_score(newcomer, 500);
+        let mut note = serde_json::json!({"boot": boot, "set": 500, "processes": processes});
+        if !group.is_null() {
+            note["group"] = group;
+        }
+        undone(&Stand::with_open(tempfile::tempdir_in("/dev/shm").unwrap(), host(), &step, &[note]), 1, step.clone())
+    };
+    let effect = left(serde_json::json!({"path": "/system.slice/prefork.service", "at_s": at_s}));
+    assert_eq!((score(newcomer), score(theirs), score(master)), (7, 500, 100), "{effect:?}");
+    // A note from before groups were noted says nothing of when it began.
+    let effect = left(serde_json::Value::Null);
+    assert_eq!(score(newcomer), 500, "{effect:?}");
+    assert!(effect.notes.iter().any(|note| note.contains("was not looked for")), "{effect:?}");
 }
 
 fn restarts() {

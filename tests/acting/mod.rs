@@ -127,6 +127,9 @@ impl ReadHost for Later {
     fn unit_at_once(&self, name: &str) -> Read<UnitFacts> {
         self.live.unit_at_once(name)
     }
+    fn group_processes(&self, path: &HostPath) -> Read<Vec<u32>> {
+        self.live.group_processes(path)
+    }
     fn process(&self, pid: u32) -> Read<ProcessFacts> {
         let mut stale = self.once.as_ref().map(|once| once.lock().expect("whole"));
         let at = stale.as_ref().and_then(|stale| stale.iter().position(|p| p.pid == pid));

@@ -62,6 +62,7 @@ fn targets(step: &Step, case: &Path) -> Targets {
         memory_max: None,
         cpu_weight: None,
         cpu_quota_percent: None,
+        restarts_too: Vec::new(),
     };
     let process = |target: &ProcessTarget| ProcessFacts {
         pid: target.pid,

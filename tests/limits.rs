@@ -47,6 +47,7 @@ fn inside_the_container() {
     a_unit_that_is_gone_needs_nothing();
     what_the_actuators_end_left_behind();
     restarts();
+    what_is_restarted_with_it_has_not_consented();
     what_a_preferred_unit_begins_meanwhile_is_given_back_as_well();
     with_the_rights_of_the_actuators_unit();
 }
@@ -324,6 +325,40 @@ fn what_a_preferred_unit_begins_meanwhile_is_given_back_as_well() {
     let effect = left(serde_json::Value::Null);
     assert_eq!(score(newcomer), 500, "{effect:?}");
     assert!(effect.notes.iter().any(|note| note.contains("was not looked for")), "{effect:?}");
+}
+
+/// systemd restarts with a unit what needs it, and whoever wrote those units was not asked.
+fn what_is_restarted_with_it_has_not_consented() {
+    let runs = |names: &[&str]| names.iter().map(|name| show(name, "InvocationID")).collect::<Vec<_>>();
+    let leader = service("leader.service", "");
+    let stand = stand();
+    let perform = stand.asking("one", 1, Step::RestartUnit(leader.clone()));
+    let agents_word = admitted(&stand.policy, &perform);
+    // Between the agent's look and the actuator's.
+    let riders = ["binds.service", "part.service", "requires.service", "requisite.service", "wants.service"];
+    for (name, how) in riders.iter().zip(["BindsTo", "PartOf", "Requires", "Requisite", "Wants"]) {
+        service(name, &format!("[Unit]\nAfter=leader.service\n{how}=leader.service"));
+    }
+    fs::write("/run/systemd/system/leaders.target", "[Unit]\nRequires=leader.service\n").unwrap();
+    systemctl(&["daemon-reload"]);
+    systemctl(&["start", "leaders.target"]);
+    let before = runs(&riders);
+    match stand.client.perform(&agents_word, perform).unwrap() {
+        Performed::Refused(refusal) => {
+            assert_eq!(refusal.reason, RefusalReason::NoOptIn, "{refusal}");
+            assert!(refusal.detail.contains("binds.service, part.service, requires.service, requisite.service as well"), "{refusal}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!((target("leader.service"), runs(&riders)), (leader, before.clone()));
+    // What is named is what systemd does.
+    let named = byteport::host::ReadHost::unit(&Later::new(), "leader.service").unwrap().restarts_too;
+    systemctl(&["restart", "leader.service"]);
+    let after = runs(&riders);
+    let restarted = riders.iter().enumerate().filter(|(at, _)| before[*at] != after[*at]).map(|(_, name)| (*name).to_owned());
+    assert_eq!(named, restarted.collect::<Vec<_>>());
+    // A limit restarts nobody.
+    assert_eq!(asked(&stand, 2, to(&target("leader.service"), LimitTo::CpuWeight(20))).done, 1);
 }
 
 fn restarts() {

@@ -107,6 +107,7 @@ fn inside_the_container() {
         memory_max: Some(Bytes(60 << 20)),
         cpu_weight: Some(50),
         cpu_quota_percent: Some(20),
+        restarts_too: Vec::new(),
     };
     assert_eq!(facts, expected);
     assert_eq!(facts.invocation.len(), 32);

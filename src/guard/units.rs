@@ -126,6 +126,11 @@ fn unit(step: &Step, facts: &UnitFacts) -> Result<(), Refusal> {
                 None => Ok(()),
             }
         }
+        // The word of a unit is for itself alone.
+        Step::RestartUnit(_) if !facts.restarts_too.is_empty() => {
+            let others = facts.restarts_too.join(", ");
+            refuse(Why::NoOptIn, format!("restarting {name} would restart {others} as well, which has not opted in"))
+        }
         // One more start inside the interval may be the one that systemd refuses, and then the service stays down.
         Step::RestartUnit(_) if facts.restarts > 0 && facts.active_for_s < facts.start_limit_s => {
             refuse(Why::CrashLoop, format!("systemd has restarted {name} {} times, and it is near its start limit", facts.restarts))
@@ -261,6 +266,7 @@ pub(super) mod tests {
             memory_max: None,
             cpu_weight: None,
             cpu_quota_percent: None,
+            restarts_too: Vec::new(),
         }
     }
 
@@ -336,6 +342,9 @@ pub(super) mod tests {
         let near_its_limit = |u: &mut UnitFacts| (u.restarts, u.active_for_s) = (1, 9.0);
         assert_eq!(unit_says(&restart, near_its_limit), Some(Why::CrashLoop));
         assert_eq!(unit_says(&limited(LimitTo::CpuWeight(10)), near_its_limit), None, "a limit starts nothing");
+        let needed = |u: &mut UnitFacts| u.restarts_too = vec!["web.service".into()];
+        assert_eq!(unit_says(&restart, needed), Some(Why::NoOptIn));
+        assert_eq!(unit_says(&limited(LimitTo::CpuWeight(10)), needed), None);
     }
 
     #[test]
@@ -484,5 +493,5 @@ pub(super) mod tests {
         assert_eq!(told(&high, &set(5, StepKind::MemoryHigh), &at(100.0)), None);
         assert_eq!(told(&high, &set(6, StepKind::MemoryHigh), &at(100.0)), Some(Why::OverCap));
         assert_eq!(told(&high, &set(6, StepKind::CpuWeight), &at(100.0)), None);
-    }
+    
 }

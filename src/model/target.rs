@@ -33,6 +33,10 @@ pub struct UnitFacts {
     pub cpu_weight: Option<u64>,
     /// `CPUQuota=` in percent of one CPU.
     pub cpu_quota_percent: Option<u64>,
+    /// Units that systemd restarts whenever it restarts this one: they require it, are bound to it or are part of it. Facts from before this was
+    /// read have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub restarts_too: Vec<String>,
 }
 
 /// One process. Everything is of one moment and of one process: the start time was the same before and after.

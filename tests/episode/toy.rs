@@ -105,6 +105,7 @@ pub fn targets() -> Box<Targets> {
         memory_max: None,
         cpu_weight: None,
         cpu_quota_percent: None,
+        restarts_too: Vec::new(),
     };
     Box::new(Targets { unit: Some(Observed::fresh(facts)), processes: Vec::new() })
 }

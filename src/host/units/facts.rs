@@ -85,6 +85,7 @@ fn facts_of(properties: &Properties, now_us: u64) -> Option<UnitFacts> {
     let active_for_s = if is_up { Duration::from_micros(now_us.saturating_sub(since_us)).as_secs_f64() } else { 0.0 };
     let invocation: Vec<u8> = value(properties, "InvocationID")?;
     let (job, _): (u32, OwnedObjectPath) = value(properties, "Job")?;
+    let restarts_too = restarts_too(properties)?;
     let limit = |name: &str| value::<u64>(properties, name).filter(|limit| *limit != u64::MAX);
     Some(UnitFacts {
         name: text(properties, "Id")?,
@@ -102,7 +103,22 @@ fn facts_of(properties: &Properties, now_us: u64) -> Option<UnitFacts> {
         cpu_weight: limit("CPUWeight"),
         // Microseconds in a second.
         cpu_quota_percent: limit("CPUQuotaPerSecUSec").map(|us| us / 10_000),
+        restarts_too,
     })
+}
+
+/// A restart goes on to these. Nothing runs in a target or a slice: that one is stopped and started again does nothing to anybody, while nearly
+/// every unit that is part of the boot is required by one.
+fn restarts_too(properties: &Properties) -> Option<Vec<String>> {
+    // systemd before 230 does not tell of the first.
+    let mut names: Vec<String> = value(properties, "RequisiteOf").unwrap_or_default();
+    for property in ["RequiredBy", "BoundBy", "ConsistsOf"] {
+        names.extend(value::<Vec<String>>(properties, property)?);
+    }
+    names.retain(|name| !name.ends_with(".target") && !name.ends_with(".slice"));
+    names.sort();
+    names.dedup();
+    Some(names)
 }
 
 fn text(properties: &Properties, name: &str) -> Option<String> {
@@ -126,6 +142,9 @@ mod tests {
             ("ActiveEnterTimestampMonotonic".to_owned(), own(2_000_000u64.into())),
             ("InvocationID".to_owned(), own(vec![0x0fu8, 0xa0].into())),
             ("Job".to_owned(), own((0u32, ObjectPath::try_from("/").unwrap()).into())),
+            ("RequiredBy".to_owned(), own(vec!["b.service".to_owned(), "a.target".to_owned()].into())),
+            ("BoundBy".to_owned(), own(vec!["a.mount".to_owned(), "b.service".to_owned(), "a.slice".to_owned()].into())),
+            ("ConsistsOf".to_owned(), own(Vec::<String>::new().into())),
         ])
     }
 
@@ -134,7 +153,9 @@ mod tests {
         let facts = facts_of(&idle(), 5_500_000).unwrap();
         assert_eq!((facts.name.as_str(), facts.invocation.as_str(), facts.active_for_s), ("a.slice", "0fa0", 3.5));
         assert_eq!((facts.main_pid, facts.memory_high, facts.cpu_weight, facts.restarts), (None, None, None, 0));
-        for name in ["Id", "ActiveState", "ActiveEnterTimestampMonotonic", "InvocationID", "Job"] {
+        assert_eq!(facts.restarts_too, ["a.mount", "b.service"]);
+        let all = ["Id", "ActiveState", "ActiveEnterTimestampMonotonic", "InvocationID", "Job", "RequiredBy", "BoundBy", "ConsistsOf"];
+        for name in all {
             let mut properties = idle();
             properties.remove(name);
             assert_eq!(facts_of(&properties, 1), None, "{name}");

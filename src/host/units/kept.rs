@@ -145,6 +145,7 @@ mod tests {
             memory_max: None,
             cpu_weight: None,
             cpu_quota_percent: None,
+            restarts_too: Vec::new(),
         }
     }
 

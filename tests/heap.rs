@@ -100,6 +100,17 @@ fn node_writes_its_heap_when_it_was_told_of_the_signal_and_is_not_ended_by_it_el
     assert_eq!(snapshots(here).len(), 1);
 }
 
+#[test]
+fn a_tenth_of_the_filesystem_stays_free() {
+    let dir = tempfile::tempdir().unwrap();
+    let deaf = Running::of(Command::new("bash").args(["-c", "echo ready; sleep 1000"]));
+    let stat = rustix::fs::statvfs(dir.path()).unwrap();
+    let (available, size) = (stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize);
+    // It would fit in, and leave a twentieth.
+    let effect = asked(deaf.0.id(), SnapshotBy::Usr2, dir.path(), available.checked_sub(size / 20).expect("a twentieth is free"));
+    assert!(skipped(&effect, SkipReason::NoSpace) && effect.notes[0].contains("a tenth"), "{effect:?}");
+}
+
 const JDKS: &str = "/usr/lib/jvm";
 const PROGRAM: &str = "public class Main { static byte[] kept = new byte[1 << 20]; public static void main(String[] a) throws Exception \
                        { System.out.println(\"ready\"); Thread.sleep(1000000); } }";

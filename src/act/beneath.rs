@@ -46,6 +46,8 @@ pub(super) fn open_dir(base: BorrowedFd<'_>, absolute: &HostPath) -> rustix::io:
 pub(super) struct Room {
     /// Bytes for everybody but root.
     pub available: u64,
+    /// Bytes of the whole filesystem.
+    pub size: u64,
     /// Deleted blocks come back in the background, some time after the unlink.
     pub settles: bool,
 }
@@ -56,7 +58,11 @@ impl Room {
         const BTRFS: i64 = 0x9123_683e;
         let stat = rustix::fs::fstatfs(dir).ok()?;
         let block = u64::try_from(if stat.f_frsize > 0 { stat.f_frsize } else { stat.f_bsize }).ok()?;
-        Some(Self { available: stat.f_bavail.saturating_mul(block), settles: matches!(stat.f_type as i64, XFS | BTRFS) })
+        Some(Self {
+            available: stat.f_bavail.saturating_mul(block),
+            size: stat.f_blocks.saturating_mul(block),
+            settles: matches!(stat.f_type as i64, XFS | BTRFS),
+        })
     }
 }
 

@@ -18,6 +18,8 @@ use crate::host::bus::wait_for;
 use crate::model::{Bytes, Effect, HeapSnapshot, SkipReason, SnapshotBy};
 
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// This part of the filesystem: a heap must not become the reason why it is full.
+const STAYS_FREE: u64 = 10;
 const MAX_STATUS: u64 = 16 << 10;
 const WORLD_WRITABLE: u32 = 0o0002;
 const STICKY: u32 = 0o1000;
@@ -59,9 +61,13 @@ fn prepared(snapshot: &HeapSnapshot, scene: &Scene<'_>) -> Result<Ready, Left> {
         return no(SkipReason::Protected, format!("{place}: everybody may exchange files in it; chmod o-w or +t"));
     }
     match Room::of(dir.as_fd()) {
-        Some(room) if room.available >= snapshot.room.0 => {}
+        Some(room) if room.available >= snapshot.room.0.saturating_add(room.size / STAYS_FREE) => {}
         Some(room) => {
-            return no(SkipReason::NoSpace, format!("{place} has room for {}, {} are needed", Bytes(room.available), snapshot.room));
+            let (available, free) = (Bytes(room.available), Bytes(room.size / STAYS_FREE));
+            return no(
+                SkipReason::NoSpace,
+                format!("{place} has room for {available}; {} are needed, and {free}, a tenth of its filesystem, stay free", snapshot.room),
+            );
         }
         None => return no(SkipReason::NoSpace, format!("the room in {place} cannot be told")),
     }

@@ -11,6 +11,8 @@ use crate::model::{
 const YOUNGEST_S: f64 = 60.0;
 const CRASH_LOOP: (usize, Seconds) = (2, Seconds(1800.0));
 const HOUR: Seconds = Seconds(3600.0);
+/// Snapshots stay until a person has looked at them.
+const SNAPSHOT_EVERY: Seconds = Seconds(86_400.0);
 /// Limits that are set and lifted over and over help nobody: a person has to look.
 const CHANGES_PER_HOUR: usize = 6;
 const BACKOFF_S: f64 = 30.0;
@@ -232,12 +234,21 @@ pub(super) fn history(step: &Step, confidence: Confidence, past: &[PastAct], lim
             }
             Ok(())
         }
-        Step::CompressLogs(_)
-        | Step::DeleteFiles(_)
-        | Step::VacuumJournal { .. }
-        | Step::PruneImages { .. }
-        | Step::GrowVolume(_)
-        | Step::SnapshotHeap(_) => Ok(()),
+        Step::SnapshotHeap(_) => {
+            // One that was asked for and never begun, for want of room or of the process, counts no object.
+            let taken = within(SNAPSHOT_EVERY, &|p| p.kind == StepKind::HeapSnapshot && here(p) && p.files > 0);
+            match taken.iter().map(|p| now.proven_since(&p.at)).min_by(|a, b| a.0.total_cmp(&b.0)) {
+                Some(since) => {
+                    let why =
+                        format!("the heap of {on} was written {since} ago, and is to be looked at; once within {SNAPSHOT_EVERY} is enough");
+                    refuse(Why::OverCap, why)
+                }
+                None => Ok(()),
+            }
+        }
+        Step::CompressLogs(_) | Step::DeleteFiles(_) | Step::VacuumJournal { .. } | Step::PruneImages { .. } | Step::GrowVolume(_) => {
+            Ok(())
+        }
     }
 }
 
@@ -493,5 +504,18 @@ pub(super) mod tests {
         assert_eq!(told(&high, &set(5, StepKind::MemoryHigh), &at(100.0)), None);
         assert_eq!(told(&high, &set(6, StepKind::MemoryHigh), &at(100.0)), Some(Why::OverCap));
         assert_eq!(told(&high, &set(6, StepKind::CpuWeight), &at(100.0)), None);
-    
+    }
+
+    #[test]
+    fn a_heap_is_written_once_a_day() {
+        let snapshot = HeapSnapshot { process: target(None), by: SnapshotBy::Usr2, folder: "/var/heaps".into(), room: Bytes(1) };
+        let step = Step::SnapshotHeap(snapshot);
+        let past = [act(StepKind::HeapSnapshot, "spin", 0.0)];
+        assert_eq!(told(&step, &past, &at(86_399.0)), Some(Why::OverCap));
+        assert_eq!(told(&step, &past, &at(86_401.0)), None);
+        assert_eq!(told(&step, &[act(StepKind::HeapSnapshot, "other", 0.0)], &at(1.0)), None, "each has its own count");
+        assert_eq!(told(&step, &[act(StepKind::CalmProcess, "spin", 0.0)], &at(1.0)), None);
+        let in_vain = PastAct { files: 0, ..act(StepKind::HeapSnapshot, "spin", 0.0) };
+        assert_eq!(told(&step, &[in_vain], &at(1.0)), None, "there was no room for it");
+    }
 }

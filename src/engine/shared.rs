@@ -145,7 +145,13 @@ impl Shared {
         let mut store = lock(&self.store);
         let written = (|| {
             while let Some((incident, at, body)) = pending.front() {
-                store.append(incident, at, body)?;
+                match store.append(incident, at, body) {
+                    // What it builds on was lost, as the oldest of too many are: it must not keep the others from being written for ever.
+                    Err(e) if e.is_for_good() => {
+                        tracing::error!(BYTEPORT_INCIDENT = incident.0.as_str(), "an entry that waited for the record is dropped: {e}");
+                    }
+                    other => drop(other?),
+                }
                 pending.pop_front();
             }
             store.append(incident, &now, &body)
@@ -292,5 +298,67 @@ impl Shared {
             .filter(|s| &s.subject == subject && runbooks::for_signal(&s.kind.0).is_some_and(|e| &e.id == runbook))
             .cloned()
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::host::LiveHost;
+    use crate::model::{IntentId, StepKind};
+
+    const DISK: RunbookId = RunbookId::new("disk");
+
+    fn shared(dir: &Path) -> Shared {
+        let config = dir.join("agent.toml");
+        std::fs::write(&config, "").unwrap();
+        let host: Arc<dyn ReadHost> = Arc::new(LiveHost::new(Path::new("/"), None, None).unwrap());
+        let (store, _) = Store::open(&dir.join("state"), &host.now()).unwrap();
+        Shared::new(host, Client::new(dir.join("nobody.sock")), config::load_agent(&config, &|_| None).unwrap(), store)
+    }
+
+    fn opened() -> Body {
+        Body::Opened { runbook: DISK, subject: Subject::Host, signals: Vec::new() }
+    }
+
+    fn note(text: &str) -> Body {
+        Body::Note { text: text.to_owned() }
+    }
+
+    fn intent(incident: &IncidentId) -> Body {
+        let (intent, kind) = (IntentId::new(incident, 1, 1), StepKind::Tmp);
+        Body::Intent { intent, round: 1, step: 1, kind, subject: Subject::Host, files: 1, bytes: 1, on: None }
+    }
+
+    /// What is left of an incident whose beginning was the oldest entry that waited, and one too many.
+    #[test]
+    fn what_can_never_be_written_does_not_keep_the_others_from_being_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = shared(dir.path());
+        let (lost, whole) = (IncidentId("disk-lost".into()), IncidentId("disk-whole".into()));
+        shared.append(&whole, &DISK, opened()).unwrap();
+        let now = shared.host.now();
+        let waits = [(&lost, note("of nothing")), (&whole, opened()), (&whole, note("waited"))];
+        lock(&shared.pending).extend(waits.map(|(incident, body)| (incident.clone(), now.clone(), body)));
+        let act = intent(&whole);
+        shared.append(&whole, &DISK, act.clone()).unwrap();
+        let written: Vec<Body> = lock(&shared.store).entries(&whole).unwrap().into_iter().map(|entry| entry.body).collect();
+        assert_eq!(written, [opened(), note("waited"), act]);
+        assert!(lock(&shared.pending).is_empty());
+
+        // What comes of it later is written nowhere, and keeps nobody waiting either.
+        assert!(shared.append(&lost, &DISK, note("more of nothing")).is_err());
+        assert!(shared.append(&lost, &DISK, intent(&lost)).is_err(), "an act of which nothing is known is not done");
+        shared.append(&whole, &DISK, note("goes on")).unwrap();
+        assert!(lock(&shared.pending).is_empty());
+    }
+
+    #[test]
+    fn what_a_full_disk_refuses_is_written_later() {
+        let file = std::path::PathBuf::from("record.db");
+        assert!(!crate::record::RecordError::NoRoom { file, why: "full".into() }.is_for_good());
+        assert!(crate::record::RecordError::NoIncident("disk-lost".into()).is_for_good());
     }
 }

@@ -40,3 +40,27 @@ pub enum RecordError {
     #[error("cannot be written down: {0}")]
     Json(#[from] serde_json::Error),
 }
+
+impl RecordError {
+    /// Whether it is what was to be written that is wrong, and not where: another try comes to the same end.
+    pub const fn is_for_good(&self) -> bool {
+        match self {
+            Self::AlreadyBegun(_)
+            | Self::NotBegun(_)
+            | Self::AlreadyEnded(_)
+            | Self::NotEnded(_)
+            | Self::AlreadyOpened(_)
+            | Self::NoIncident(_)
+            | Self::Ambiguous { .. }
+            | Self::Json(_) => true,
+            Self::Folder { .. }
+            | Self::Io { .. }
+            | Self::InUse { .. }
+            | Self::NoRoom { .. }
+            | Self::Newer { .. }
+            | Self::Damaged { .. }
+            | Self::Untrusted(_)
+            | Self::Sqlite { .. } => false,
+        }
+    }
+}

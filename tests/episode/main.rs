@@ -319,6 +319,19 @@ fn a_crash_between_intent_and_effect_asks_first() {
 }
 
 #[test]
+fn a_plan_from_before_a_crash_is_not_gone_on_with() {
+    let open = IntentId("toy-1/1.1".into());
+    let (mut episode, first) = episode().resume(left(Some(open), Vec::new()), &now(0.0));
+    // The step was done, it is better and not well: the second step of that plan is of another time.
+    let mut world = World { usage: [90.0].into(), outcome: IntentOutcome::Done(effect()), ..World::default() };
+    world.run(&mut episode, first);
+    assert_eq!(world.acts, ["toy-1/2.1", "toy-1/2.2"], "{:?}", world.story);
+    let at = |what: &str| world.story.iter().position(|s| s == what).expect(what);
+    assert!(at("verdict NotResolved") < at("decision") && at("decision") < at("intent toy-1/2.1"), "{:?}", world.story);
+    assert_eq!(world.finished, Some(Outcome::Escalated));
+}
+
+#[test]
 fn what_had_to_wait_is_looked_at_anew_before_anything_is_done() {
     // Well by the time the package manager is gone: nothing is left to do.
     let mut world = World { busy_for: 3, usage: [96.0, 70.0].into(), steps: 1, ..World::default() };

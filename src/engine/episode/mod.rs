@@ -110,6 +110,8 @@ pub struct Episode {
     relieved: bool,
     /// Rounds that only took the place of one that had to wait.
     waits: u32,
+    /// The plan was made before the agent was stopped, nobody knows how long ago: none of its steps is taken any more.
+    stale: bool,
 }
 
 /// Looks that a wait may cost, until what was seen last has to do.
@@ -149,6 +151,7 @@ impl Episode {
             held: false,
             relieved: false,
             waits: 0,
+            stale: false,
         }
     }
 
@@ -161,6 +164,7 @@ impl Episode {
         self.acted = left.acted;
         self.standing = left.standing;
         self.taken = left.taken;
+        self.stale = true;
         let mut commands = vec![note("the agent was stopped in the middle of this episode; it goes on by looking, not by repeating")];
         match left.open {
             Some(intent) => {
@@ -302,6 +306,7 @@ impl Episode {
         self.before = Some(recorded.clone());
         self.last = Some(recorded);
         self.decision = Some((diagnosis.clone(), plan.clone()));
+        self.stale = false;
         let empty = plan.steps.is_empty();
         let person = plan.escalate.is_some();
         let mut commands =
@@ -516,6 +521,7 @@ impl Episode {
         let mut commands = vec![record(Body::AfterStep { intent, after: after.clone() })];
         self.held = matches!(after, AfterStep::Enough { .. });
         match after {
+            AfterStep::Continue { .. } if self.stale => commands.extend(self.start_verify(now)),
             AfterStep::Continue { .. } => commands.extend(self.next(step, now)),
             AfterStep::Enough { .. } => commands.extend(self.start_verify(now)),
             // What did not help does not stay.

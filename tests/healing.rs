@@ -219,6 +219,22 @@ fn a_pause_holds_the_hands() {
     assert_eq!(outcome, "healed", "{}", site.logs());
 }
 
+/// Nobody calls when the time of a pause is over.
+#[test]
+fn what_a_pause_held_is_done_when_it_ends_by_itself() {
+    let Some(mut site) = sick() else { return };
+    site.start_actuator();
+    site.start_agent();
+    let (code, text) = site.ctl(&["pause", "--for", "30s"]);
+    assert_eq!(code, 0, "{text}");
+    site.fill_to(97.0);
+    let (id, _) = site.closed(0);
+    let story = site.story(&id);
+    assert!(story.iter().any(|(k, b)| k == "refused" && b["refusal"]["reason"] == "paused"), "{:?}", kinds(&story));
+    let (_, outcome) = site.closed(1);
+    assert_eq!(outcome, "healed", "{}", site.logs());
+}
+
 #[test]
 fn a_record_that_cannot_be_trusted_stops_all_acting() {
     let Some(mut site) = sick() else { return };

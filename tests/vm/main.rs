@@ -78,7 +78,7 @@ fn main() -> ExitCode {
 
     let lines = Mutex::new(Vec::new());
     let (later, now): (Vec<Scenario>, Vec<Scenario>) = chosen.iter().partition(|s| s.aged);
-    // What needs no past first; meanwhile one more lives through it, which is little work.
+    // What needs no past first; meanwhile the other one lives through it. Then both take what is left of both.
     let (older, wants_older) = (OnceLock::new(), !later.is_empty());
     let queues = [Mutex::new(now.into_iter()), Mutex::new(later.into_iter())];
     let take = |queue: usize| queues[queue].lock().expect("queue").next();
@@ -93,11 +93,11 @@ fn main() -> ExitCode {
     };
     std::thread::scope(|scope| {
         let (take, pass, older, lines, snapshot, payload) = (&take, &pass, &older, &lines, &snapshot, &payload);
-        if wants_older {
-            scope.spawn(move || drop(older.set(timed("a life before", || grown_old(snapshot, payload)))));
-        }
-        for _ in 0..AT_A_TIME {
+        for worker in 0..AT_A_TIME {
             scope.spawn(move || {
+                if worker == 0 && wants_older {
+                    drop(older.set(timed("a life before", || grown_old(snapshot, payload))));
+                }
                 while let Some(scenario) = take(0) {
                     pass(scenario, snapshot);
                 }

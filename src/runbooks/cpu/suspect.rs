@@ -3,6 +3,7 @@
 use super::Params;
 use super::evidence::{Evidence, Group, Hot, Watched};
 use super::signals::{FORKS, PROCESS, SATURATION};
+use crate::detect::Past;
 use crate::model::{HostPath, LimitTo, Percent, ProcessTarget, Step, Subject, owner_of};
 
 /// From this nice value on a process leaves the CPU to others by itself.
@@ -160,7 +161,10 @@ impl<'a> Suspect<'a> {
         let signalled = evidence.signals.iter().any(|s| s.kind == PROCESS) && self.is_named(evidence);
         let long = process.past.as_ref().is_some_and(|past| past.flat_out >= params.process_hold_s);
         let flat_out = (long || signalled) && self.wants_all(process, watched, evidence, params);
-        let usual = process.past.as_ref().and_then(|past| past.cpu_usual);
+        let own = process.past.as_ref().and_then(|past| past.cpu_usual);
+        // What was too cool to be followed had at most what its group had, if it was there all the time.
+        let since = |past: &&Past| watched.facts.age_s >= past.over.0;
+        let usual = own.or_else(|| self.group.and_then(|g| g.past.as_ref()).filter(since).and_then(|past| past.cpu_usual));
         // What it took for minutes counts, and not what others leave it in this second.
         let takes = if flat_out { process.cpu.0.max(params.process_percent.0) } else { process.cpu.0 };
         Parts {
@@ -203,7 +207,7 @@ impl<'a> Suspect<'a> {
     }
 
     pub(super) fn usual(&self) -> Option<f64> {
-        let of = |past: &Option<crate::detect::Past>| past.as_ref().and_then(|past| past.cpu_usual).map(|p| p.0);
+        let of = |past: &Option<Past>| past.as_ref().and_then(|past| past.cpu_usual).map(|p| p.0);
         match self.group {
             Some(group) => of(&group.past),
             None => self.process.and_then(|p| of(&p.past)),

@@ -10,10 +10,11 @@ use super::class::Class;
 use super::evidence::{Evidence, Group, Hot};
 use super::verify::{after_step, verify};
 use super::{Cpu, Params, plan};
+use crate::detect::Past;
 use crate::guard::{Asked, Circumstances, Holds, Limits, Mode, Policy, admit, never};
 use crate::model::{
-    AfterStep, Confidence, Diagnosis, HostPath, IncidentId, LimitTo, Now, Observed, Percent, Plan, ProcessTarget, RefusalReason, Step,
-    StepKind, Subject, Targets, UnitLimit, UnitTarget, Verdict,
+    AfterStep, Confidence, Diagnosis, HostPath, IncidentId, LimitTo, Now, Observed, Percent, Plan, ProcessTarget, RefusalReason, Seconds,
+    Step, StepKind, Subject, Targets, UnitLimit, UnitTarget, Verdict,
 };
 use crate::runbooks::Runbook;
 
@@ -170,6 +171,26 @@ fn what_leaves_no_room_for_a_smaller_limit_is_not_limited_again() {
     assert_eq!(kinds(&decide(&e).1), [StepKind::OomPreference, StepKind::RestartUnit, StepKind::KillProcess]);
     unit(&mut e, "indexer.service", |facts| (facts.cpu_quota_percent, facts.cpu_weight) = (Some(23), Some(11)));
     assert!(kinds(&decide(&e).1).contains(&StepKind::CpuQuota));
+}
+
+#[test]
+fn what_was_too_cool_to_be_followed_is_measured_by_its_group() {
+    let told = |own: Option<f64>, of_group: f64, age_s: f64| {
+        let mut e = read(SPIN);
+        hottest(&mut e, |p| {
+            p.past = p.past.take().map(|past| Past { cpu_usual: own.map(Percent), ..past });
+            change(&mut p.watched, |w| w.facts.age_s = age_s);
+        });
+        group(&mut e, "indexer.service", |g| {
+            g.past = g.past.take().map(|past| Past { over: Seconds(1200.0), cpu_usual: Some(Percent(of_group)), ..past });
+        });
+        decide(&e).0.summary.contains("far beyond its usual")
+    };
+    assert!(told(Some(3.0), 3.0, 5000.0));
+    assert!(told(None, 3.0, 1200.0), "it was there all the time that the group was followed");
+    assert!(!told(None, 3.0, 1199.0), "what has begun meanwhile has no usual yet");
+    assert!(!told(None, 300.0, 5000.0), "its group is as it always is");
+    assert!(!told(Some(300.0), 3.0, 5000.0), "its own counts where it is known");
 }
 
 /// As it is a moment after a quota: the host has room, and the unit is held back.

@@ -161,7 +161,11 @@ fn whoever_looks_is_not_behind_what_is_seen() {
 #[test]
 fn less_than_what_ends_a_process_begins_no_unit_anew() {
     let mut e = read(SPIN);
-    hottest(&mut e, |p| p.past = None);
+    // It has begun while its group was followed.
+    hottest(&mut e, |p| {
+        p.past = None;
+        change(&mut p.watched, |w| w.facts.age_s = 900.0);
+    });
     let (diagnosis, plan) = decide(&e);
     assert_eq!((diagnosis.class.as_str(), diagnosis.confidence >= Confidence::TO_ACT), ("unknown", false));
     assert!(plan.steps.is_empty());

@@ -48,7 +48,7 @@ pub const ALL: &[Scenario] = &[
     scenario("actuator-killed-in-a-restart", interrupted::actuator_is_killed_in_a_restart).aged(),
     scenario("fork-bomb-without-limit", cpu::fork_bomb_without_limit),
     scenario("fork-bomb-at-its-limit", cpu::fork_bomb_at_its_limit),
-    ci("orphan-spinner-with-consent", cpu::orphan_with_consent),
+    scenario("orphan-spinner-with-consent", cpu::orphan_with_consent),
     scenario("orphan-spinner-without-consent", cpu::orphan_without_consent),
     scenario("spinner-with-consent", cpu::spinner_with_consent).aged(),
     scenario("spinner-without-consent", cpu::spinner_without_consent).aged(),

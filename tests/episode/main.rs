@@ -346,6 +346,24 @@ fn what_had_to_wait_is_looked_at_anew_before_anything_is_done() {
 }
 
 #[test]
+fn what_cleared_while_the_next_step_had_to_wait_is_verified_first() {
+    let mut episode = episode();
+    episode.on(Event::Begin, &now(0.0));
+    episode.on(Event::Gathered(evidence(96.0, 2, 0.9)), &now(1.0));
+    episode.on(turn(Mode::Act), &now(2.0));
+    episode.on(Event::Performed(effect()), &now(3.0));
+    episode.on(Event::Gathered(evidence(90.0, 2, 0.9)), &now(4.0));
+    let mut busy = holds();
+    busy.package_manager = Observed::fresh(Some("dpkg (pid 7)".into()));
+    let busy = Event::Turn { policy: Box::new(policy(Mode::Act)), holds: Box::new(busy), past: Vec::new(), targets: targets() };
+    assert!(episode.on(busy, &now(5.0)).iter().any(|c| matches!(c, Command::Wait(_))));
+    episode.on(Event::Signals(Vec::new()), &now(6.0));
+    episode.on(Event::Timer, &now(20.0));
+    let commands = episode.on(turn(Mode::Act), &now(21.0));
+    assert!(matches!(&commands[..], [Command::Gather { phase: Phase::Verify, .. }]), "{commands:?}");
+}
+
+#[test]
 fn what_the_actuator_never_did_is_not_taken_back_and_nobody_is_told_that_it_stands() {
     let open = IntentId("toy-1/1.1".into());
     for outcome in [IntentOutcome::Unknown, IntentOutcome::Refused(Refusal::new(RefusalReason::Cooldown, "x"))] {

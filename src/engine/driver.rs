@@ -153,7 +153,7 @@ pub async fn run(config_path: &Path, root: &Path, on_scrape: OnScrape) -> Result
         router: Router::default(),
         state_bytes: 0,
         past: Vec::new(),
-        held: false,
+        holding: 0,
         greeted: Now { uptime_s: f64::NEG_INFINITY, ..shared.started.clone() },
         looked_again: shared.started.clone(),
         episodes: BTreeMap::new(),
@@ -236,8 +236,8 @@ struct Driver {
     state_bytes: u64,
     /// What was done, as of the last time that the record could be asked without waiting.
     past: Vec<PastAct>,
-    /// A pause or a maintenance window kept the hands still when that was last looked at.
-    held: bool,
+    /// Pauses and maintenance windows that kept the hands still when that was last looked at.
+    holding: usize,
     /// When signals that stay raised were last looked at again.
     looked_again: Now,
     /// Running episodes, and where to tell them of signals.
@@ -252,10 +252,10 @@ impl Driver {
             self.state_bytes = store.state_bytes();
         }
         self.past = store.past_acts();
-        // A pause that ends, and a maintenance window, call nobody: what they kept from being done is looked at now.
+        // A pause that ends, and a maintenance window, call nobody: what they kept from being done is looked at now, whatever else is still held.
         let now = self.shared.host.now();
-        let held = !store.pauses(&now).is_empty() || self.shared.config().in_maintenance(now.wall).is_some();
-        if std::mem::replace(&mut self.held, held) && !held {
+        let holding = store.pauses(&now).len() + usize::from(self.shared.config().in_maintenance(now.wall).is_some());
+        if holding < std::mem::replace(&mut self.holding, holding) {
             self.shared.look_again();
         }
     }

@@ -13,9 +13,8 @@ use std::time::{Duration, Instant};
 use acting::{DISK, Later, Stand, admitted, facts};
 use byteport::act::client::Performed;
 use byteport::model::{Bytes, Effect, EffectState, HeapSnapshot, HostPath, SkipReason, SnapshotBy, Step};
+use support::nspawn::INSIDE;
 use support::{missing, on_path, output};
-
-const INSIDE: &str = "BYTEPORT_TEST_INSIDE";
 
 struct Running(Child);
 
@@ -157,7 +156,7 @@ fn main_pid(name: &str) -> u32 {
 
 #[test]
 fn inside_the_container() {
-    if std::env::var(INSIDE).is_err() {
+    if support::nspawn::inside().is_none() {
         return;
     }
     let heaps = Path::new("/srv/heaps");

@@ -14,9 +14,9 @@ use byteport::act::client::{Performed, UndoResult};
 use byteport::model::{
     Bytes, Effect, EffectState, LimitTo, Preference, ProcessTarget, RefusalReason, SkipReason, Step, UnitLimit, UnitTarget,
 };
+use support::nspawn::INSIDE;
 use support::units::{service, show, systemctl, target};
 
-const INSIDE: &str = "BYTEPORT_TEST_INSIDE";
 const SANDBOXED: &str = "BYTEPORT_TEST_SANDBOXED";
 const ACTUATOR: &str = "byteport-actuator.service";
 
@@ -34,11 +34,9 @@ fn units_are_limited_restarted_and_given_back_what_they_had() {
 
 #[test]
 fn inside_the_container() {
-    if std::env::var(INSIDE).is_err() {
+    if support::nspawn::inside().is_none() {
         return;
     }
-    let container = fs::read_to_string("/run/systemd/container").unwrap_or_default();
-    assert_eq!(container.trim(), "systemd-nspawn", "this is no container of ours: nothing was touched");
 
     limits_come_and_go();
     what_a_person_has_set_stays();

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use byteport::host::JournalAsk;
 use byteport::model::{JournalEntry, KernelEvent, KernelEventKind, UnitState, Units};
 use byteport::sense::{Happened, Listen, Listening};
+use support::nspawn::INSIDE;
 use support::{missing, output};
 
 /// Longer than anything here takes; only a failure waits so long.
@@ -116,8 +117,6 @@ fn without_systemd_the_units_say_so() {
     assert!(listening.journal().unwrap_err().to_string().contains("no units and no markers"), "{:?}", listening.journal());
 }
 
-const INSIDE: &str = "BYTEPORT_TEST_INSIDE";
-
 /// The agent's own unit, with this program in its place: what it may do is what the agent may do.
 const SANDBOX: &str = r#"
 systemd-sysusers /harness/byteport.conf && mkdir -p /run/byteport /usr/lib/byteport
@@ -148,19 +147,9 @@ fn systemd_and_journald_are_heard() {
     assert!(told.stdout.contains("1 passed") && told.file("sandbox").unwrap_or_default().contains("1 passed"));
 }
 
-fn is_inside() -> bool {
-    if std::env::var_os(INSIDE).is_none() {
-        return false;
-    }
-    // It restarts what a host stands on: whatever the environment says, nowhere but in a container made for it.
-    let container = fs::read_to_string("/run/systemd/container").unwrap_or_default();
-    assert_eq!(container.trim(), "systemd-nspawn", "this is no container of ours: nothing was touched");
-    true
-}
-
 #[test]
 fn inside_the_sandbox() {
-    if !is_inside() {
+    if support::nspawn::inside().is_none() {
         return;
     }
     let ask = JournalAsk { units: vec!["init.scope".into(), "systemd-journald.service".into()], markers: vec![] };
@@ -179,7 +168,7 @@ fn inside_the_sandbox() {
 
 #[test]
 fn inside_the_container() {
-    if !is_inside() {
+    if support::nspawn::inside().is_none() {
         return;
     }
     let ask = JournalAsk { units: vec!["talker.service".into()], markers: vec!["number".into()] };

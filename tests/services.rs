@@ -17,6 +17,7 @@ use byteport::model::{
     ImageTarget, Observed, Query, SkipReason, Step, VolumeInfo,
 };
 use support::loops::LoopDisk;
+use support::nspawn::INSIDE;
 use support::{missing, on_path, output};
 
 /// A docker engine of our own: own sockets, own folders, no network.
@@ -164,7 +165,6 @@ fn images_that_nobody_uses_go_and_all_others_stay() {
     assert_eq!(docker.run(&["inspect", "-f", "{{.Image}}", &container]), ids[1]);
 }
 
-const INSIDE: &str = "BYTEPORT_TEST_INSIDE";
 /// The size of the ext4 filesystem's device; the one with XFS is twice that.
 const GROWN: u64 = 256 << 20;
 
@@ -187,10 +187,7 @@ fn systemd_journald_and_programs_do_what_they_are_asked() {
 
 #[test]
 fn inside_the_container() {
-    let Ok(devices) = std::env::var(INSIDE) else { return };
-    // It replaces programs and empties the journal: whatever the environment says, nowhere but in a container made for it.
-    let container = fs::read_to_string("/run/systemd/container").unwrap_or_default();
-    assert_eq!(container.trim(), "systemd-nspawn", "this is no container of ours: nothing was touched");
+    let Some(devices) = support::nspawn::inside() else { return };
 
     host_through_a_mount();
     holders();

@@ -20,6 +20,21 @@ const PACKAGES: &str = "systemd,systemd-sysv,dbus,e2fsprogs,xfsprogs,libssl3,pro
 /// Where the script finds what it was given, and leaves what it wants to be read afterwards (`out/`).
 pub const SHARE: &str = "/harness";
 
+/// What a script sets for the part of a test that runs in the container.
+pub const INSIDE: &str = "BYTEPORT_TEST_INSIDE";
+
+/// What it was set to; `None` outside. Such a part restarts and replaces what a host stands on: whatever the environment says, nowhere but in a
+/// container that was made for it.
+///
+/// # Panics
+/// When it is set, and this is no container of ours.
+pub fn inside() -> Option<String> {
+    let told = std::env::var(INSIDE).ok()?;
+    let container = fs::read_to_string("/run/systemd/container").unwrap_or_default();
+    assert_eq!(container.trim(), "systemd-nspawn", "this is no container of ours: nothing was touched");
+    Some(told)
+}
+
 const UNIT: &str = "\
 [Unit]
 Description=The script of a test

@@ -39,7 +39,7 @@ fn params(mount: &Path) -> Params {
 }
 
 fn look(host: &dyn ReadHost, subject: &Subject, params: &Params, depth: Depth) -> Evidence {
-    Disk::gather(host, &FocusedAsk { subject, signals: &[], history: &History::default(), sample: None, in_force: &[], depth }, params)
+    Disk::gather(host, &FocusedAsk { subject, signals: &[], history: &History::default(), sample: None, depth }, params)
 }
 
 fn names(evidence: &Evidence, family: FileFamily) -> Vec<String> {

@@ -39,6 +39,11 @@ impl Drop for Running {
     }
 }
 
+/// A folder where there is room, however full this machine's disk is.
+fn roomy() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").expect("a folder in memory")
+}
+
 fn asked(pid: u32, by: SnapshotBy, folder: &Path, room: u64) -> Effect {
     let stand = Stand::on(tempfile::tempdir().unwrap(), Later::new(), |s| {
         let limits = &mut s.policies.get_mut(&DISK).unwrap().limits;
@@ -66,7 +71,7 @@ fn node_writes_its_heap_when_it_was_told_of_the_signal_and_is_not_ended_by_it_el
     if !on_path("node") {
         return missing("node: apt-get install nodejs");
     }
-    let dir = tempfile::tempdir().unwrap();
+    let dir = roomy();
     let (here, big) = (dir.path(), 1 << 60);
     let program = "globalThis.kept = 'x'.repeat(1 << 20); setInterval(() => {}, 1000); console.log('ready');";
     let node = |options: &[&str]| Running::of(Command::new("node").args(options).args(["-e", program]).current_dir(here));
@@ -101,7 +106,7 @@ fn node_writes_its_heap_when_it_was_told_of_the_signal_and_is_not_ended_by_it_el
 
 #[test]
 fn a_tenth_of_the_filesystem_stays_free() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = roomy();
     let deaf = Running::of(Command::new("bash").args(["-c", "echo ready; sleep 1000"]));
     let stat = rustix::fs::statvfs(dir.path()).unwrap();
     let (available, size) = (stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize);
@@ -122,7 +127,7 @@ fn a_jvm_writes_its_heap_as_its_own_user() {
     let jdk = jcmd.ancestors().nth(2).unwrap().to_owned();
     let share = support::nspawn::SHARE;
     let script = format!(
-        "ln -s {0}/bin/jcmd {0}/bin/java /usr/bin/; mkdir -p /srv/heaps; {INSIDE}={0} exec {share}/heap --exact inside_the_container --nocapture",
+        "ln -s {0}/bin/jcmd {0}/bin/java /usr/bin/; mkdir -p /srv/heaps; mount -t tmpfs heaps /srv/heaps; {INSIDE}={0} exec {share}/heap --exact inside_the_container --nocapture",
         jdk.display()
     );
     let mut boot = support::nspawn::Boot::of(script).with(std::env::current_exe().unwrap(), "heap").with_device(JDKS);

@@ -167,7 +167,7 @@ fn while_the_host_stalls_the_runbook_does_not_wait_for_systemd() {
     };
     let facts = |signals: &[Signal]| {
         let (subject, history) = (&subject, &History::default());
-        let ask = FocusedAsk { subject, signals, history, sample: None, in_force: &[], depth: Depth::Full };
+        let ask = FocusedAsk { subject, signals, history, sample: None, depth: Depth::Full };
         let seen = without_the_bus(|| MemoryShort::gather(&host, &ask, &Params::default()));
         let own = seen.groups.value().unwrap().iter().find(|g| g.unit.as_deref() == Some(name)).cloned();
         own.map(|group| group.facts)

@@ -1,10 +1,14 @@
 //! The agent: senses, detects, decides, records, tells. It changes nothing by itself; see `byteport-actuator`.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use byteport::cli::args::{Agent as Args, SampleOnScrape};
 use byteport::engine::{self, DriverError, OnScrape};
 use clap::Parser;
+
+/// Longer than the pause between two greetings of the actuator, which are such work.
+const BLOCKING_STAYS: Duration = Duration::from_secs(120);
 
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
@@ -33,8 +37,14 @@ fn run(args: &Args) -> anyhow::Result<()> {
     if args.trust_new_record {
         return Ok(engine::trust_new_record(&args.config)?);
     }
-    // Two workers carry the listeners and episodes; blocking reads have their own, few, threads.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).max_blocking_threads(16).enable_all().build()?;
+    // Two workers carry the listeners and episodes; blocking reads have their own, few, threads. One of those is there at any time, because one
+    // is needed more often than each is let go: where no other can be started, work waits for it.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(16)
+        .thread_keep_alive(BLOCKING_STAYS)
+        .enable_all()
+        .build()?;
     let on_scrape = match args.sample_on_scrape {
         None => OnScrape::Nothing,
         Some(SampleOnScrape::Host) => OnScrape::Host,

@@ -140,7 +140,11 @@ impl Shared {
     /// Appends durably, logs and counts. What cannot be written now is kept in memory and written before the next entry,
     /// unless it is an intent: an act that cannot be recorded is not done, so its intent must not appear later either.
     pub fn append(&self, incident: &IncidentId, runbook: &RunbookId, body: Body) -> Result<(), String> {
-        let now = self.host.now();
+        self.append_all(incident, runbook, vec![(self.host.now(), body)])
+    }
+
+    /// The same for several of one incident, all or none, at the cost of one.
+    pub fn append_all(&self, incident: &IncidentId, runbook: &RunbookId, entries: Vec<(Now, Body)>) -> Result<(), String> {
         let mut pending = lock(&self.pending);
         let mut store = lock(&self.store);
         let written = (|| {
@@ -154,25 +158,25 @@ impl Shared {
                 }
                 pending.pop_front();
             }
-            store.append(incident, &now, &body)
+            store.append_all(incident, &entries.iter().map(|(at, body)| (at, body)).collect::<Vec<_>>())
         })();
         drop(store);
-        let intent = matches!(body, Body::Intent { .. });
+        let emit = |seq, at, body| events::emit(&Entry { seq, incident: incident.clone(), at, body }, &runbook.0, &self.metrics);
         match written {
-            Ok(seq) => {
+            Ok(first) => {
                 drop(pending);
-                events::emit(&Entry { seq, incident: incident.clone(), at: now, body }, &runbook.0, &self.metrics);
+                (first..).zip(entries).for_each(|(seq, (at, body))| emit(seq, at, body));
                 Ok(())
             }
             Err(e) => {
                 let why = format!("the record cannot be written: {e}");
                 tracing::error!(BYTEPORT_INCIDENT = incident.0.as_str(), "{why}");
-                if !intent {
+                for (at, body) in entries.into_iter().filter(|(_, body)| !matches!(body, Body::Intent { .. })) {
                     if pending.len() == PENDING {
                         pending.pop_front();
                     }
-                    pending.push_back((incident.clone(), now.clone(), body.clone()));
-                    events::emit(&Entry { seq: 0, incident: incident.clone(), at: now, body }, &runbook.0, &self.metrics);
+                    pending.push_back((incident.clone(), at.clone(), body.clone()));
+                    emit(0, at, body);
                 }
                 Err(why)
             }

@@ -10,7 +10,7 @@ use super::episode::Episode;
 use super::shared::{Shared, lock};
 use crate::act::client::{Client, ClientError, Performed, UndoResult};
 use crate::host;
-use crate::model::{Body, Confidence, Effect, IncidentId, IntentId, Phase, Refusal, RefusalReason, Severity, Signal, Targets};
+use crate::model::{Body, Confidence, Effect, IncidentId, IntentId, Now, Refusal, RefusalReason, Severity, Signal, Targets};
 use crate::runbooks::{self, Depth, FocusedAsk};
 use crate::wire::actuator::Perform;
 
@@ -63,11 +63,15 @@ pub(super) async fn run_episode(
         None => episode.on(Event::Begin, &shared.host.now()).into(),
     };
     let mut timer: Option<std::pin::Pin<Box<tokio::time::Sleep>>> = None;
+    // What follows from each other at once is written at once, with the intent or before the episode waits: each time costs the disk
+    // several syncs, and on a host that stalls they all come before the first step.
+    let mut unwritten = Vec::new();
     while !(episode.is_finished() && queue.is_empty()) {
         let event = match queue.pop_front() {
-            Some(Command::Wait(time)) => {
-                timer = Some(Box::pin(tokio::time::sleep(time)));
-                None
+            Some(Command::Record(body)) => {
+                let intent = matches!(*body, Body::Intent { .. });
+                unwritten.push((shared.host.now(), *body));
+                if intent { write(&shared, &episode, &mut unwritten).await } else { None }
             }
             // What was told meanwhile counts before the turn is taken: a signal that cleared ends the episode here.
             Some(Command::AskTurn(step)) => match told.try_recv() {
@@ -77,17 +81,34 @@ pub(super) async fn run_episode(
                 }
                 Err(_) => carry_out(&shared, &episode, Command::AskTurn(step)).await,
             },
-            Some(command) => carry_out(&shared, &episode, command).await,
-            None => tokio::select! {
-                event = told.recv() => match event {
-                    Some(event) => Some(event),
-                    None => return episode.answered(),
-                },
-                () = async { match timer.as_mut() { Some(t) => t.as_mut().await, None => std::future::pending().await } } => {
-                    timer = None;
-                    Some(Event::Timer)
+            Some(Command::Gather { phase, depth }) => {
+                let (event, _) = tokio::join!(gather(&shared, &episode, depth), write(&shared, &episode, &mut unwritten));
+                // Unwritten evidence still decides; what follows from it is held back by the intent that cannot be written either.
+                if let Event::Gathered(recorded) = &event {
+                    unwritten.push((shared.host.now(), Body::Evidence { phase, recorded: recorded.clone() }));
                 }
-            },
+                Some(event)
+            }
+            command => {
+                write(&shared, &episode, &mut unwritten).await;
+                match command {
+                    Some(Command::Wait(time)) => {
+                        timer = Some(Box::pin(tokio::time::sleep(time)));
+                        None
+                    }
+                    Some(command) => carry_out(&shared, &episode, command).await,
+                    None => tokio::select! {
+                        event = told.recv() => match event {
+                            Some(event) => Some(event),
+                            None => return episode.answered(),
+                        },
+                        () = async { match timer.as_mut() { Some(t) => t.as_mut().await, None => std::future::pending().await } } => {
+                            timer = None;
+                            Some(Event::Timer)
+                        }
+                    },
+                }
+            }
         };
         if let Some(event) = event {
             let ends_queue = matches!(event, Event::NoRecord { .. });
@@ -99,26 +120,28 @@ pub(super) async fn run_episode(
             queue.extend(commands);
         }
     }
+    write(&shared, &episode, &mut unwritten).await;
     episode.answered()
+}
+
+/// Writes the entries and takes them out. An event only when an intent was among them and cannot be written: everything else is kept and
+/// written later.
+async fn write(shared: &Arc<Shared>, episode: &Episode, entries: &mut Vec<(Now, Body)>) -> Option<Event> {
+    let entries = std::mem::take(entries);
+    if entries.is_empty() {
+        return None;
+    }
+    let intent = entries.iter().any(|(_, body)| matches!(body, Body::Intent { .. }));
+    let (shared, id, runbook) = (shared.clone(), episode.id.clone(), episode.runbook().clone());
+    let written = tokio::task::spawn_blocking(move || shared.append_all(&id, &runbook, entries)).await;
+    let why = written.unwrap_or_else(|e| Err(e.to_string())).err()?;
+    intent.then_some(Event::NoRecord { why })
 }
 
 async fn carry_out(shared: &Arc<Shared>, episode: &Episode, command: Command) -> Option<Event> {
     let id = episode.id.clone();
     let runbook = episode.runbook().clone();
     match command {
-        Command::Record(body) => {
-            let intent = matches!(*body, Body::Intent { .. });
-            let shared = shared.clone();
-            let written = tokio::task::spawn_blocking(move || shared.append(&id, &runbook, *body)).await;
-            match written {
-                Ok(Ok(())) => None,
-                Ok(Err(why)) if intent => Some(Event::NoRecord { why }),
-                // Kept in memory and written later; only acting needs the record at once.
-                Ok(Err(_)) => None,
-                Err(e) => intent.then(|| Event::NoRecord { why: e.to_string() }),
-            }
-        }
-        Command::Gather { phase, depth } => Some(gather(shared, episode, phase, depth).await),
         Command::AskTurn(step) => {
             let critical = episode.signals().iter().any(|s| s.severity == Severity::Critical);
             let shared = shared.clone();
@@ -146,7 +169,8 @@ async fn carry_out(shared: &Arc<Shared>, episode: &Episode, command: Command) ->
             let undone = tokio::task::spawn_blocking(move || undo(&shared.client, &intent)).await;
             Some(Event::Undone(undone.unwrap_or_else(|e| Err(Refusal::new(RefusalReason::NoActuator, e.to_string())))))
         }
-        Command::Wait(_) | Command::Finish(_) => None,
+        // The loop's own.
+        Command::Record(_) | Command::Gather { .. } | Command::Wait(_) | Command::Finish(_) => None,
     }
 }
 
@@ -159,21 +183,16 @@ pub(super) fn undo(client: &Client, intent: &IntentId) -> Result<Effect, Refusal
     }
 }
 
-async fn gather(shared: &Arc<Shared>, episode: &Episode, phase: Phase, depth: Depth) -> Event {
+async fn gather(shared: &Arc<Shared>, episode: &Episode, depth: Depth) -> Event {
     let Some(entry) = runbooks::find(episode.runbook()) else { return Event::GatherFailed { why: "its runbook is gone".into() } };
-    let (id, subject, signals) = (episode.id.clone(), episode.subject.clone(), episode.signals().to_vec());
+    let (subject, signals) = (episode.subject.clone(), episode.signals().to_vec());
     let shared = shared.clone();
     let gathered = tokio::task::spawn_blocking(move || {
         let history = lock(&shared.history).clone();
-        let in_force = history.in_force();
         let sample = lock(&shared.seen).sample.clone();
-        let ask =
-            FocusedAsk { subject: &subject, signals: &signals, history: &history, sample: sample.as_deref(), in_force: &in_force, depth };
+        let ask = FocusedAsk { subject: &subject, signals: &signals, history: &history, sample: sample.as_deref(), depth };
         let now = shared.host.now();
-        let recorded = (entry.gather)(shared.host.as_ref(), &ask, &shared.params(&entry.id), &now).map_err(|e| e.to_string())?;
-        // Unwritten evidence still decides; what follows from it is held back by the intent that cannot be written either.
-        drop(shared.append(&id, &entry.id, Body::Evidence { phase, recorded: recorded.clone() }));
-        Ok::<_, String>(recorded)
+        (entry.gather)(shared.host.as_ref(), &ask, &shared.params(&entry.id), &now).map_err(|e| e.to_string())
     });
     match gathered.await {
         Ok(Ok(recorded)) => Event::Gathered(recorded),

@@ -102,14 +102,7 @@ pub(super) fn plan(shared: &Shared, ask: &PlanAsk) -> Result<PlanAnswer, Problem
     let now = shared.host.now();
     let history = lock(&shared.history).clone();
     let sample = lock(&shared.seen).sample.clone();
-    let focused = FocusedAsk {
-        subject: &subject,
-        signals: &signals,
-        history: &history,
-        sample: sample.as_deref(),
-        in_force: &history.in_force(),
-        depth: Depth::Full,
-    };
+    let focused = FocusedAsk { subject: &subject, signals: &signals, history: &history, sample: sample.as_deref(), depth: Depth::Full };
     let evidence = (entry.gather)(shared.host.as_ref(), &focused, &params, &now).map_err(|e| problem(e.to_string(), None))?;
     let (diagnosis, plan) = (entry.decide)(&evidence, &params, &now).map_err(|e| problem(e.to_string(), None))?;
     let incident = IncidentId::new(&entry.id, now.wall, 0);

@@ -3,8 +3,8 @@
 
 use super::{Limits, PastAct, never};
 use crate::model::{
-    Confidence, LimitTo, Now, Observed, ProcessFacts, ProcessTarget, Refusal, RefusalReason as Why, Seconds, SnapshotBy, Step, StepKind,
-    Targets, UnitFacts,
+    Confidence, HolderAction, LimitTo, Now, Observed, ProcessFacts, ProcessTarget, Refusal, RefusalReason as Why, Seconds, SnapshotBy,
+    Step, StepKind, Targets, UnitFacts,
 };
 
 /// A process that has just begun may be about to be done.
@@ -75,9 +75,14 @@ pub(super) fn name(unit: &str, limits: &Limits) -> Result<(), Refusal> {
 
 /// Second consent, and whether what was examined is still there: from what is so in this moment.
 pub(super) fn consent(step: &Step, targets: &Targets, limits: &Limits) -> Result<(), Refusal> {
-    if step.unit().is_some() && !matches!(step, Step::RestartHolder(_)) {
+    if step.unit().is_some() {
         match &targets.unit {
-            Some(Observed::Value { value, .. }) => unit(step, value)?,
+            Some(Observed::Value { value, .. }) => match step {
+                // Its consent is read where its open files are, by the actuator.
+                Step::RestartHolder(holder) if holder.action == HolderAction::Restart => alone(value)?,
+                Step::RestartHolder(_) => {}
+                _ => unit(step, value)?,
+            },
             Some(Observed::Unavailable { why }) => return refuse(Why::Stale, why),
             None => return refuse(Why::Stale, "the unit was not looked at"),
         }
@@ -128,17 +133,22 @@ fn unit(step: &Step, facts: &UnitFacts) -> Result<(), Refusal> {
                 None => Ok(()),
             }
         }
-        // The word of a unit is for itself alone.
-        Step::RestartUnit(_) if !facts.restarts_too.is_empty() => {
-            let others = facts.restarts_too.join(", ");
-            refuse(Why::NoOptIn, format!("restarting {name} would restart {others} as well, which has not opted in"))
-        }
+        Step::RestartUnit(_) if !facts.restarts_too.is_empty() => alone(facts),
         // One more start inside the interval may be the one that systemd refuses, and then the service stays down.
         Step::RestartUnit(_) if facts.restarts > 0 && facts.active_for_s < facts.start_limit_s => {
             refuse(Why::CrashLoop, format!("systemd has restarted {name} {} times, and it is near its start limit", facts.restarts))
         }
         _ => Ok(()),
     }
+}
+
+/// The word of a unit is for itself alone.
+fn alone(facts: &UnitFacts) -> Result<(), Refusal> {
+    if facts.restarts_too.is_empty() {
+        return Ok(());
+    }
+    let others = facts.restarts_too.join(", ");
+    refuse(Why::NoOptIn, format!("restarting {} would restart {others} as well, which has not opted in", facts.name))
 }
 
 fn process(
@@ -259,7 +269,7 @@ fn named(process: &ProcessTarget) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::model::{BootId, Bytes, HeapSnapshot, IncidentId, IntentId, Preference, RunbookId, Subject, UnitLimit, UnitTarget};
+    use crate::model::{BootId, Bytes, HeapSnapshot, Holder, IncidentId, IntentId, Preference, RunbookId, Subject, UnitLimit, UnitTarget};
 
     pub(in crate::guard) fn facts() -> UnitFacts {
         UnitFacts {
@@ -355,6 +365,10 @@ pub(super) mod tests {
         assert_eq!(unit_says(&limited(LimitTo::CpuWeight(10)), near_its_limit), None, "a limit starts nothing");
         let needed = |u: &mut UnitFacts| u.restarts_too = vec!["web.service".into()];
         assert_eq!(unit_says(&restart, needed), Some(Why::NoOptIn));
+        let holder = |action| Step::RestartHolder(Holder { unit: app().unit, pid: 9, start_ticks: 9, action, device: 7, held: Bytes(1) });
+        assert_eq!(unit_says(&holder(HolderAction::Restart), |_| {}), None);
+        assert_eq!(unit_says(&holder(HolderAction::Restart), needed), Some(Why::NoOptIn));
+        assert_eq!(unit_says(&holder(HolderAction::Reload), needed), None, "a reload is for it alone");
         assert_eq!(unit_says(&limited(LimitTo::CpuWeight(10)), needed), None);
     }
 

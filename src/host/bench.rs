@@ -52,16 +52,29 @@ impl Bench {
         self.start(job)
     }
 
-    /// Gives the job to a new thread. `false`: none can be had.
+    /// Gives the job to a new thread, or where none can be had to the one that waits. `false`: there is none.
     pub(super) fn start(self: &Arc<Self>, job: Job) -> bool {
         let bench = Arc::clone(self);
+        // A thread that cannot be made takes with it what it was given, so it is given no more than a share.
+        let job = Arc::new(Mutex::new(Some(job)));
+        let shared = Arc::clone(&job);
         let work = move || {
-            let mut job = Some(job);
+            let mut job = take(&shared);
             while let Some(now) = job.take() {
                 job = if now(&bench) { bench.wait() } else { None };
             }
         };
-        std::thread::Builder::new().name("byteport-read".into()).stack_size(STACK).spawn(work).is_ok()
+        if std::thread::Builder::new().name("byteport-read".into()).stack_size(STACK).spawn(work).is_ok() {
+            return true;
+        }
+        let mut seat = self.seat();
+        if !matches!(*seat, Seat::Taken) {
+            return false;
+        }
+        *seat = take(&job).map_or(Seat::Taken, Seat::Called);
+        drop(seat);
+        self.called.notify_one();
+        true
     }
 
     /// Takes the seat if it is free. From here on a job may come, so [`Bench::wait`] must follow.
@@ -97,6 +110,10 @@ impl Bench {
     fn seat(&self) -> MutexGuard<'_, Seat> {
         self.seat.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn take(job: &Mutex<Option<Job>>) -> Option<Job> {
+    job.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 #[cfg(test)]

@@ -108,20 +108,30 @@ struct Manner {
     deadline: Duration,
     /// After this long a call takes up a place.
     patience: Duration,
-    /// The thread that makes them may make others later. Long calls may change it: a walk takes its thread a lower class at the disk.
-    may_stay: bool,
+    /// They may take long: where a thread of their own can be had, the one that waits for short calls is left to those.
+    long: bool,
+}
+
+/// What came of sending one more thread to a queue.
+#[derive(Clone, Copy, PartialEq)]
+enum Sent {
+    Yes,
+    /// No call may begin now.
+    NoneNeeded,
+    /// No thread can be had.
+    No,
 }
 
 impl Parking {
     /// One call, waited for at most `deadline`. It takes up a place only when it is overdue.
     pub(crate) fn ask<T: Send + 'static>(self: &Arc<Self>, ask: Ask<T>, deadline: Duration) -> Result<T, Parked> {
-        let manner = Manner { deadline, patience: deadline, may_stay: false };
+        let manner = Manner { deadline, patience: deadline, long: true };
         self.ask_with(vec![ask], manner).pop().unwrap_or(Err(Parked::NotAsked { parked: 0 }))
     }
 
     /// Many short calls, answered in the order given. Each has `deadline` from its own start; while one hangs the next are begun.
     pub(crate) fn ask_all<T: Send + 'static>(self: &Arc<Self>, asks: Vec<Ask<T>>, deadline: Duration) -> Vec<Result<T, Parked>> {
-        self.ask_with(asks, Manner { deadline, patience: PATIENCE, may_stay: true })
+        self.ask_with(asks, Manner { deadline, patience: PATIENCE, long: false })
     }
 
     fn ask_with<T: Send + 'static>(self: &Arc<Self>, asks: Vec<Ask<T>>, manner: Manner) -> Vec<Result<T, Parked>> {
@@ -155,7 +165,8 @@ impl Parking {
         queue: VecDeque<(usize, Ask<T>)>,
         manner: Manner,
     ) -> Vec<Option<T>> {
-        let mut looked = Instant::now();
+        let asked = Instant::now();
+        let mut looked = asked;
         let missing = queue.len();
         let batch = Arc::new(Batch { state: Mutex::new(State { queue, answers, missing, moved: looked }), complete: Condvar::new() });
         self.send_worker(&batch, manner);
@@ -170,7 +181,9 @@ impl Parking {
             let sent = self.send_worker(&batch, manner);
             looked = Instant::now();
             state = lock(&batch.state);
-            if !sent && !self.may_answer(keys, &state, manner.deadline) {
+            // Where no thread can be had now (pids exhausted), one that ends its work in time is as good.
+            let hope = sent == Sent::No && looked < asked + manner.deadline;
+            if sent != Sent::Yes && !hope && !self.may_answer(keys, &state, manner.deadline) {
                 break;
             }
         }
@@ -194,26 +207,26 @@ impl Parking {
     }
 
     /// Sends one more thread to the queue, if it holds a call that may begin now: the one that waits for work, or a new one.
-    fn send_worker<T: Send + 'static>(self: &Arc<Self>, batch: &Arc<Batch<T>>, manner: Manner) -> bool {
+    fn send_worker<T: Send + 'static>(self: &Arc<Self>, batch: &Arc<Batch<T>>, manner: Manner) -> Sent {
         let may_begin = {
             let state = lock(&batch.state);
             lock(&self.lot).next_place(&state.queue, Instant::now()).is_some()
         };
         if !may_begin {
-            return false;
+            return Sent::NoneNeeded;
         }
         let (parking, batch) = (Arc::clone(self), Arc::clone(batch));
         let job: Job = Box::new(move |bench| {
             let complete = parking.work(&batch, manner.patience);
             // It sits down before the caller is woken, who may have more to do at once.
-            let stays = manner.may_stay && bench.sit();
+            let stays = bench.sit();
             if complete {
                 batch.complete.notify_one();
             }
             stays
         });
-        // No thread can be had (pids exhausted): the calls stay unasked, which is what the caller is told.
-        if manner.may_stay { self.bench.call(job) } else { self.bench.start(job) }
+        let sent = if manner.long { self.bench.start(job) } else { self.bench.call(job) };
+        if sent { Sent::Yes } else { Sent::No }
     }
 
     /// Makes calls of the batch until there are no more that may begin. Whether the last answer was among them.
@@ -360,12 +373,14 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_made_a_long_call_makes_no_other() {
+    fn a_long_call_leaves_the_thread_that_waits_to_short_ones() {
         let parking = Arc::new(Parking::default());
-        let long = |key: &str| parking.ask(Ask::new(key, || std::thread::current().id()), Duration::from_secs(60)).unwrap();
-        let mut threads: HashSet<_> = (0..20).map(|_| long("walk")).collect();
-        threads.extend(parking.ask_all(who(0..1), SHORT).into_iter().map(Result::unwrap));
-        assert_eq!(threads.len(), 21);
+        let short = || parking.ask_all(who(0..1), SHORT).pop().unwrap().unwrap();
+        let long = || parking.ask(Ask::new("walk", || std::thread::current().id()), Duration::from_secs(60)).unwrap();
+        let waits = short();
+        let walks: HashSet<_> = (0..20).map(|_| long()).collect();
+        assert!(!walks.contains(&waits) && walks.len() == 20, "{waits:?} {walks:?}");
+        assert_eq!(short(), waits);
     }
 
     #[test]

@@ -36,14 +36,30 @@ pub fn ignore_sigio() {
     unsafe { libc::signal(libc::SIGIO, libc::SIG_IGN) };
 }
 
+/// This thread's place at the disk is behind everybody else's until this is dropped.
+#[derive(Debug)]
+pub struct YieldsTheDisk(());
+
 /// Asks the kernel to serve this thread's disk requests after everybody else's (best effort class, lowest level: the idle
 /// class would let a saturated disk starve us until the deadline, and a saturated disk is when we are asked).
-pub fn yield_the_disk() -> io::Result<()> {
-    const WHO_PROCESS: libc::c_int = 1;
+pub fn yield_the_disk() -> io::Result<YieldsTheDisk> {
     const CLASS_BEST_EFFORT: libc::c_int = 2;
     const LOWEST_LEVEL: libc::c_int = 7;
+    set_disk_priority((CLASS_BEST_EFFORT << 13) | LOWEST_LEVEL).map(|()| YieldsTheDisk(()))
+}
+
+impl Drop for YieldsTheDisk {
+    fn drop(&mut self) {
+        // No class: what follows from its niceness, as it was given.
+        drop(set_disk_priority(0));
+    }
+}
+
+/// Of this thread.
+fn set_disk_priority(to: libc::c_int) -> io::Result<()> {
+    const WHO_PROCESS: libc::c_int = 1;
     // SAFETY: ioprio_set takes three integers and no pointers; who = 0 is the calling thread.
-    let done = unsafe { libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, 0, (CLASS_BEST_EFFORT << 13) | LOWEST_LEVEL) };
+    let done = unsafe { libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, 0, to) };
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 

@@ -38,6 +38,13 @@ pub struct OpenReport {
     pub ballast: bool,
 }
 
+/// A row that is to be added.
+pub(super) struct Line<'a> {
+    pub(super) kind: &'a str,
+    pub(super) at: Option<&'a Now>,
+    pub(super) body: String,
+}
+
 #[derive(Debug)]
 pub(super) struct Chain {
     pub(super) conn: Connection,
@@ -130,17 +137,35 @@ impl Chain {
         body: &str,
         also: impl Fn(&Connection, u64) -> rusqlite::Result<()>,
     ) -> Result<u64, RecordError> {
-        let at = serde_json::to_string(&at)?;
-        let seq = self.head.seq + 1;
-        let body_hash = openssl::sha::sha256(body.as_bytes());
-        let hash = link(&self.head.hash, &body_hash, seq, incident, kind, &at);
-        let head = Head { seq, hash, ..self.head };
+        self.append_all(incident, &[Line { kind, at, body: body.to_owned() }], also)
+    }
+
+    /// Adds all of them or none, durable together, and gives the number of the first.
+    pub(super) fn append_all(
+        &mut self,
+        incident: &str,
+        lines: &[Line<'_>],
+        also: impl Fn(&Connection, u64) -> rusqlite::Result<()>,
+    ) -> Result<u64, RecordError> {
+        let (first, mut head) = (self.head.seq + 1, self.head);
+        let mut rows = Vec::with_capacity(lines.len());
+        for Line { kind, at, body } in lines {
+            let at = serde_json::to_string(at)?;
+            let seq = head.seq + 1;
+            let body_hash = openssl::sha::sha256(body.as_bytes());
+            let hash = link(&head.hash, &body_hash, seq, incident, kind, &at);
+            head = Head { seq, hash, ..head };
+            rows.push((head, kind, at, body_hash, body));
+        }
         self.write(head, |tx| {
-            tx.prepare("INSERT INTO chain(seq, incident, kind, at, body_hash, body, hash) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
-                .execute(params![seq.cast_signed(), incident, kind, at, body_hash, body, hash])?;
-            also(tx, seq)
+            let mut insert =
+                tx.prepare("INSERT INTO chain(seq, incident, kind, at, body_hash, body, hash) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
+            for (Head { seq, hash, .. }, kind, at, body_hash, body) in &rows {
+                insert.execute(params![seq.cast_signed(), incident, kind, at, body_hash, body, hash])?;
+            }
+            also(tx, first)
         })?;
-        Ok(seq)
+        Ok(first)
     }
 
     /// Drops bodies; the rows stay, and a row is added that says which.

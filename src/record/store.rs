@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::RecordError;
 use super::book::{Fold, Row};
-use super::chain::{Chain, OpenReport};
+use super::chain::{Chain, Line, OpenReport};
 use super::summary;
 use crate::guard::PastAct;
 use crate::model::{Body, Bytes, Entry, IncidentId, IncidentSummary, IntentId, Now, Observed, RunbookId};
@@ -232,25 +232,43 @@ impl Store {
     /// `NoRoom`; an incident that was not opened, or was before; an intent that was there before, or an effect of none.
     /// Nothing is written then.
     pub fn append(&mut self, incident: &IncidentId, at: &Now, body: &Body) -> Result<u64, RecordError> {
-        self.index.admit(body)?;
-        let old = self.find_summary(incident)?;
-        if old.is_some() && matches!(body, Body::Opened { .. }) {
-            return Err(RecordError::AlreadyOpened(incident.clone()));
+        self.append_all(incident, &[(at, body)])
+    }
+
+    /// Adds them in order, all or none, at the cost of one, and gives the number of the first. Durable when it returns.
+    ///
+    /// # Errors
+    /// Those of [`Self::append`], for any of them.
+    pub fn append_all(&mut self, incident: &IncidentId, entries: &[(&Now, &Body)]) -> Result<u64, RecordError> {
+        let mut summary = self.find_summary(incident)?;
+        let mut lines = Vec::with_capacity(entries.len());
+        for (at, body) in entries {
+            self.index.admit(body)?;
+            if summary.is_some() && matches!(body, Body::Opened { .. }) {
+                return Err(RecordError::AlreadyOpened(incident.clone()));
+            }
+            summary = summary::after(summary.as_ref(), incident, at, body);
+            if summary.is_none() {
+                return Err(RecordError::NoIncident(incident.0.clone()));
+            }
+            lines.push(Line { kind: summary::kind(body), at: Some(at), body: serde_json::to_string(body)? });
         }
-        let new = summary::after(old.as_ref(), incident, at, body).ok_or_else(|| RecordError::NoIncident(incident.0.clone()))?;
-        let (text, closed) = (serde_json::to_string(&new)?, new.closed.is_some());
-        let seq = self.chain.append(&incident.0, summary::kind(body), Some(at), &serde_json::to_string(body)?, |tx, seq| {
+        let Some(summary) = summary else { return Err(RecordError::NoIncident(incident.0.clone())) };
+        let (text, closed) = (serde_json::to_string(&summary)?, summary.closed.is_some());
+        let first = self.chain.append_all(&incident.0, &lines, |tx, first| {
             tx.execute(
                 "INSERT INTO incidents VALUES(?1, ?2, ?3, ?4) ON CONFLICT(id) DO UPDATE SET closed = ?3, summary = ?4",
-                params![incident.0, seq.cast_signed(), closed, text],
+                params![incident.0, first.cast_signed(), closed, text],
             )
             .map(drop)
         })?;
-        self.index.entry(&new, at, body);
-        if matches!(body, Body::Closed { .. }) {
+        for (at, body) in entries {
+            self.index.entry(&summary, at, body);
+        }
+        if let Some((at, _)) = entries.iter().find(|(_, body)| matches!(body, Body::Closed { .. })) {
             self.retain(at)?;
         }
-        Ok(seq)
+        Ok(first)
     }
 
     /// Everything that is recorded of an incident, in order. A body that retention has dropped shows as a note.

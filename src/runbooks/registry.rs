@@ -6,7 +6,7 @@ use toml::{Spanned, de::DeTable};
 use crate::detect::{Condition, History};
 use crate::guard::Limits;
 use crate::host::ReadHost;
-use crate::model::{AfterStep, Diagnosis, Now, Plan, Recorded, RunbookId, Sample, Signal, Step, StepKind, Subject, Verdict};
+use crate::model::{AfterStep, Diagnosis, Now, Plan, Recorded, RunbookId, Sample, Signal, StepKind, Subject, Verdict};
 
 /// Everything but `gather` is pure; `now` and what was recorded are arguments.
 pub trait Runbook: 'static {
@@ -53,12 +53,10 @@ pub struct Problem {
 pub struct FocusedAsk<'a> {
     pub subject: &'a Subject,
     pub signals: &'a [Signal],
-    /// Samples so far, for growth.
+    /// Samples so far, for growth, and what this agent has in force.
     pub history: &'a History,
     /// The newest one: what the kernel's log and the journal told, and who was largest when it was taken. `None` before the first.
     pub sample: Option<&'a Sample>,
-    /// What this agent has done, for whichever incident, that lasts and is not taken back.
-    pub in_force: &'a [Step],
     pub depth: Depth,
 }
 

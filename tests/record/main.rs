@@ -116,6 +116,31 @@ fn an_incident_is_told_in_order_and_found_by_what_a_person_types() {
 }
 
 #[test]
+fn what_is_written_together_is_there_whole_or_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("state");
+    let (mut store, _) = Store::open(&dir, &at(0)).unwrap();
+    store.append(&incident(2), &at(0), &opened()).unwrap();
+    store.append(&incident(2), &at(0), &intent(2)).unwrap();
+    // The last of them is refused.
+    let refused = store.append_all(&incident(1), &[(&at(1), &opened()), (&at(2), &evidence(10)), (&at(3), &intent(2))]);
+    assert!(matches!(refused, Err(RecordError::AlreadyBegun(_))));
+    let twice = store.append_all(&incident(1), &[(&at(1), &opened()), (&at(2), &opened())]);
+    assert!(matches!(twice, Err(RecordError::AlreadyOpened(_))));
+    assert!(matches!(store.entries(&incident(1)), Err(RecordError::NoIncident(_))));
+    let bodies = [opened(), evidence(9000), intent(1)];
+    let entries: Vec<_> = (1..).zip(&bodies).map(|(n, body)| (at(n), body)).collect();
+    let first = store.append_all(&incident(1), &entries.iter().map(|(at, body)| (at, *body)).collect::<Vec<_>>()).unwrap();
+    assert_eq!((first, store.open_intents().len()), (3, 2));
+    drop(store);
+    let (store, report) = Store::open(&dir, &at(9)).unwrap();
+    assert_eq!((report.rows, store.health().value()), (5, Some(&5)), "the list of incidents says what the entries say");
+    let told: Vec<_> = store.entries(&incident(1)).unwrap().into_iter().map(|e| (e.seq, e.at, e.body)).collect();
+    assert_eq!(told, (3..).zip(entries).map(|(seq, (at, body))| (seq, at, body.clone())).collect::<Vec<_>>());
+    assert_eq!(store.summaries(9).unwrap().iter().map(|s| s.id.clone()).collect::<Vec<_>>(), [incident(1), incident(2)]);
+}
+
+#[test]
 fn a_pause_ends_only_when_both_clocks_say_so() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path().join("state");

@@ -11,7 +11,7 @@ use crate::model::{
     CgroupUse, Cgroups, CpuStat, Deploy, HostPath, Observed, Percent, Pressure, ProcessDetail, ProcessFacts, Processes, Seconds, Subject,
     service_of,
 };
-use crate::runbooks::{Depth, FocusedAsk};
+use crate::runbooks::{Depth, FocusedAsk, Part};
 
 /// Processes that are looked at closely: each of them is counted page by page.
 const WATCHED: usize = 5;
@@ -68,11 +68,11 @@ pub(super) fn gather(host: &dyn ReadHost, ask: &FocusedAsk<'_>, params: &Params)
     let before: Vec<(f64, Observed<ProcessDetail>)> = watch.iter().map(detail).collect();
     let (found, deploys) = thread::scope(|scope| {
         let full = ask.depth == Depth::Full;
-        let beside = full.then(|| scope.spawn(|| (jobs(host), Observed::<Vec<Deploy>>::from(host.deploys(DEPLOYS_S)))));
+        let beside = full.then(|| Part::begin(scope, || (jobs(host), Observed::<Vec<Deploy>>::from(host.deploys(DEPLOYS_S)))));
         thread::sleep(Duration::from_secs_f64(params.window_s.0.clamp(0.1, 30.0)));
         let defect = || (Observed::unavailable("the reader failed: a defect, please report it"), Observed::unavailable("not read"));
         let unread = || (Observed::unavailable(NOT_READ), Observed::unavailable(NOT_READ));
-        beside.map_or_else(unread, |part| part.join().unwrap_or_else(|_| defect()))
+        beside.map_or_else(unread, |part| part.answer().unwrap_or_else(defect))
     });
     let after: Vec<(f64, Observed<ProcessDetail>)> = watch.iter().map(detail).collect();
     let second = Look::take(host, params, &paths);
@@ -104,7 +104,7 @@ pub(super) fn gather(host: &dyn ReadHost, ask: &FocusedAsk<'_>, params: &Params)
         cron,
         deploys,
         fleet_saturated: None,
-        in_force: ask.in_force.to_vec(),
+        in_force: ask.history.in_force(),
         taken,
     };
     evidence.units = units(host, &evidence);
@@ -360,8 +360,7 @@ mod tests {
         let host = Slow { live: LiveHost::new(Path::new("/"), None, None).unwrap(), looked: AtomicBool::new(false) };
         let facts = host.process(std::process::id()).unwrap();
         let subject = Subject::Process { pid: facts.pid, start_ticks: facts.start_ticks, comm: facts.comm.clone() };
-        let ask =
-            FocusedAsk { subject: &subject, signals: &[], history: &History::default(), depth: Depth::Quick, sample: None, in_force: &[] };
+        let ask = FocusedAsk { subject: &subject, signals: &[], history: &History::default(), depth: Depth::Quick, sample: None };
         let seen = gather(&host, &ask, &Params::default());
         let io = seen.process(facts.pid, facts.start_ticks).and_then(|p| p.watched.value()?.io_bytes_per_s.value().copied()).unwrap();
         assert!((700.0..1300.0).contains(&io), "{io} of a thousand bytes a second");
@@ -374,7 +373,7 @@ mod tests {
         let facts = host.process(std::process::id()).unwrap();
         let subject = Subject::Process { pid: facts.pid, start_ticks: facts.start_ticks, comm: facts.comm.clone() };
         let history = History::default();
-        let ask = FocusedAsk { subject: &subject, signals: &[], history: &history, depth: Depth::Full, sample: None, in_force: &[] };
+        let ask = FocusedAsk { subject: &subject, signals: &[], history: &history, depth: Depth::Full, sample: None };
         let done = AtomicBool::new(false);
         let seen = thread::scope(|scope| {
             scope.spawn(|| {

@@ -12,7 +12,7 @@ use crate::model::{
     Answer, Bytes, Candidates, FamilyAsk, FileFamily, FsKind, FsUsage, HeldFiles, HolderUnit, HostPath, ImageStore, Mount, Now, Observed,
     Query, Scan, Seconds, Subject, VolumeInfo,
 };
-use crate::runbooks::{Depth, FocusedAsk};
+use crate::runbooks::{Depth, FocusedAsk, Part};
 
 /// Logs whose compression is tried on samples of them.
 const RATIOS: usize = 8;
@@ -61,21 +61,21 @@ pub(super) fn gather(host: &dyn ReadHost, ask: &FocusedAsk<'_>, params: &Params)
     }
     let all = mounts.value().map(Vec::as_slice).unwrap_or_default();
     thread::scope(|scope| {
-        let held = scope.spawn(|| host.deleted_open(mount.device).into());
-        let writers = scope.spawn(|| host.writers(mount.device, duration(params.writers_window_s)).into());
+        let held = Part::begin(scope, || host.deleted_open(mount.device).into());
+        let writers = Part::begin(scope, || host.writers(mount.device, duration(params.writers_window_s)).into());
         if ask.depth == Depth::Full {
-            let images = scope.spawn(|| images(host, &mount, all));
-            let volume = scope.spawn(|| volume(host, &mount));
+            let images = Part::begin(scope, || images(host, &mount, all));
+            let volume = Part::begin(scope, || volume(host, &mount));
             evidence.tmp_exclusions = host.tmp_exclusions().into();
             let asks = families::asks(&mount, all, params, evidence.tmp_exclusions.value().map(Vec::as_slice));
             evidence.scan = scan(host, &mount, asks, params, &evidence.taken);
             evidence.journal_active = split_journal(&mut evidence.scan);
             evidence.compress_ratios = ratios(host, &evidence.scan);
-            evidence.images = join(images);
-            evidence.volume = join(volume);
+            evidence.images = images.observed();
+            evidence.volume = volume.observed();
         }
-        evidence.held = join(held);
-        evidence.writers = join(writers);
+        evidence.held = held.observed();
+        evidence.writers = writers.observed();
     });
     if ask.depth == Depth::Full {
         evidence.holder_units = holder_units(host, &evidence.held);
@@ -85,10 +85,6 @@ pub(super) fn gather(host: &dyn ReadHost, ask: &FocusedAsk<'_>, params: &Params)
 
 fn unread<T>() -> Observed<T> {
     Observed::unavailable(NOT_READ)
-}
-
-fn join<T>(part: thread::ScopedJoinHandle<'_, Observed<T>>) -> Observed<T> {
-    part.join().unwrap_or_else(|_| Observed::unavailable("the reader failed: a defect, please report it"))
 }
 
 fn duration(span: Seconds) -> Duration {

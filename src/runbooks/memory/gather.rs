@@ -10,7 +10,7 @@ use crate::host::{Read, ReadHost};
 use crate::model::{
     CgroupUse, Cgroups, HostPath, KernelEventKind, Observed, ProcessFacts, ProcessUse, Sample, Seconds, Subject, UnitFacts, service_of,
 };
-use crate::runbooks::{Depth, FocusedAsk};
+use crate::runbooks::{Depth, FocusedAsk, Part};
 
 /// A sweep that is no older than this is not made again.
 const FRESH_S: f64 = 2.0;
@@ -40,7 +40,7 @@ pub(super) fn gather(host: &dyn ReadHost, ask: &FocusedAsk<'_>, params: &Params)
         processes: unread(NOT_READ),
         deploys: unread(NOT_READ),
         traffic: None,
-        in_force: ask.in_force.to_vec(),
+        in_force: ask.history.in_force(),
         taken,
     };
     let sweep = cgroups(host, ask.sample, evidence.taken.uptime_s, brief, params);
@@ -52,15 +52,15 @@ pub(super) fn gather(host: &dyn ReadHost, ask: &FocusedAsk<'_>, params: &Params)
     }
     let stalls = evidence.has(&STALL);
     thread::scope(|scope| {
-        let deploys = scope.spawn(|| host.deploys(params.deploy_within_s).into());
-        let processes = scope.spawn(|| processes(host, ask, evidence.taken.uptime_s, stalls, params));
+        let deploys = Part::begin(scope, || host.deploys(params.deploy_within_s).into());
+        let processes = Part::begin(scope, || processes(host, ask, evidence.taken.uptime_s, stalls, params));
         let groups = chosen.map(|groups| {
-            let parts: Vec<_> = groups.into_iter().map(|used| scope.spawn(move || group(host, used, ask, stalls))).collect();
-            parts.into_iter().filter_map(|part| part.join().ok()).collect()
+            let parts: Vec<_> = groups.into_iter().map(|used| Part::begin(scope, move || group(host, used, ask, stalls))).collect();
+            parts.into_iter().filter_map(Part::answer).collect()
         });
         evidence.groups = observed(groups);
-        evidence.processes = join(processes);
-        evidence.deploys = join(deploys);
+        evidence.processes = processes.observed();
+        evidence.deploys = deploys.observed();
     });
     own_processes(host, ask, &mut evidence, params);
     if let Observed::Value { value: groups, .. } = &mut evidence.groups {
@@ -75,10 +75,6 @@ fn unread<T>(why: &str) -> Observed<T> {
 
 fn observed<T>(read: Result<T, String>) -> Observed<T> {
     read.into()
-}
-
-fn join<T>(part: thread::ScopedJoinHandle<'_, Observed<T>>) -> Observed<T> {
-    part.join().unwrap_or_else(|_| Observed::unavailable("the reader failed: a defect, please report it"))
 }
 
 fn rate(per_s: Option<f64>, why: &str) -> Observed<f64> {
@@ -207,9 +203,9 @@ fn group(host: &dyn ReadHost, swept: CgroupUse, ask: &FocusedAsk<'_>, stalls: bo
     if let Some(name) = &unit {
         thread::scope(|scope| {
             let unit = || if stalls { host.unit_at_once(name) } else { host.unit(name) };
-            let asked = scope.spawn(move || Observed::<UnitFacts>::from(unit()));
+            let asked = Part::begin(scope, move || Observed::<UnitFacts>::from(unit()));
             processes = group_processes(host, &used.path).into();
-            facts = join(asked);
+            facts = asked.observed();
         });
     }
     Group { past: past.map_or_else(|| unread("it was not followed yet"), Observed::fresh), unit, used, facts, processes }
@@ -233,8 +229,8 @@ fn processes(host: &dyn ReadHost, ask: &FocusedAsk<'_>, now_s: f64, stalls: bool
     top.truncate(params.top);
     // One thread each: arguments and page maps of a process that is being swapped in take long.
     thread::scope(|scope| {
-        let parts: Vec<_> = top.iter().map(|p| scope.spawn(move || process(host, p, ask, stalls))).collect();
-        Observed::fresh(parts.into_iter().filter_map(|part| part.join().ok().flatten()).collect())
+        let parts: Vec<_> = top.iter().map(|p| Part::begin(scope, move || process(host, p, ask, stalls))).collect();
+        Observed::fresh(parts.into_iter().filter_map(|part| part.answer().flatten()).collect())
     })
 }
 

@@ -81,7 +81,7 @@ fn five_mistakes_in_two_files_are_five_problems() {
    |
  3 | zebra = 1
    | ^^^^^
- = known are: mode, allow, state_dir, socket, actuator_socket, listen, web_config_file, node_metrics, sample_interval, cpu_budget_percent, node_url, log_level, maintenance, journal_units, journal_markers
+ = known are: mode, allow, state_dir, socket, actuator_socket, listen, web_config_file, node_metrics, sample_interval, cpu_budget_percent, node_url, request_metrics, log_level, maintenance, journal_units, journal_markers
 /etc/byteport/agent.toml.d/50-site.toml:1:10: \"agent.sock\" is no absolute path of a file or folder: begin with / and end with its name
    |
  1 | socket = \"agent.sock\"
@@ -283,6 +283,7 @@ fn the_shipped_examples_hold_every_key_at_its_default() {
     let examples: String = defaultless.lines().filter_map(|l| l.strip_prefix("#: ")).map(|l| format!("{l}\n")).collect();
     let examples = config::load_agent(&etc.put("examples/agent.toml", &examples), &unset).unwrap().config;
     assert!(examples.node_url.is_some() && examples.web_config_file.is_some() && examples.maintenance.len() == 2);
+    assert_eq!(examples.request_metrics.len(), 1);
 
     if support::is_root() {
         fs::set_permissions(etc.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();

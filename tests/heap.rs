@@ -88,6 +88,11 @@ fn node_writes_its_heap_when_it_was_told_of_the_signal_and_is_not_ended_by_it_el
     assert!(effect.notes[0].contains(&Bytes(text.len() as u64).to_string()), "{effect:?}");
     assert!(told.alive());
 
+    // Where it works, and so would write, nobody has looked whether there is room.
+    let elsewhere = roomy();
+    let effect = asked(told.0.id(), SnapshotBy::Usr2, elsewhere.path(), 1);
+    assert!(skipped(&effect, SkipReason::Protected) && effect.notes[0].contains("does not work in"), "{effect:?}");
+
     let mut deaf = node(&[]);
     let effect = asked(deaf.0.id(), SnapshotBy::Usr2, here, 1);
     assert!(skipped(&effect, SkipReason::Protected) && effect.notes[0].contains("would end it"), "{effect:?}");

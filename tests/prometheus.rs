@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use byteport::host::{LiveHost, ReadHost};
 use serde_json::Value;
 use support::healing::{EPISODE, Site};
 use support::{missing, on_path};
@@ -93,6 +94,15 @@ fn an_alert_fires_for_a_filled_filesystem_and_clears_when_it_is_healed() {
         let [target] = targets["activeTargets"].as_array().map_or(&[][..], Vec::as_slice) else { return false };
         target["health"] == "up" && target["labels"]["job"] == "byteport"
     });
+    // It counts its own requests, as a service does that is named in `request_metrics`.
+    let counter = format!("http://127.0.0.1:{}/metrics#prometheus_http_requests_total", prometheus.port);
+    let host = LiveHost::new(Path::new("/"), None, None).unwrap();
+    let host = host.counting_requests(&[("prometheus.service".to_owned(), counter)].into());
+    let told = || host.request_counts().unwrap()[0].total.value().copied().expect("a count");
+    let before = told();
+    prometheus.get("targets");
+    assert!(told() >= before + 1.0);
+
     // With the agent's own series: a join that meets two of one kind fails only here.
     let mut rules = Vec::new();
     site.wait("every rule evaluated", SOON, |_| {

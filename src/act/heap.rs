@@ -84,6 +84,14 @@ fn prepared(snapshot: &HeapSnapshot, scene: &Scene<'_>) -> Result<Ready, Left> {
     if caught >> (signal - 1) & 1 == 0 {
         return no(SkipReason::Protected, format!("{who} does not handle signal {signal}, which would end it"));
     }
+    // A runtime that is told by a signal writes where it works, and nobody has looked whether there is room elsewhere.
+    if snapshot.by != SnapshotBy::Jcmd {
+        let works_in = rustix::fs::statat(&process, c"cwd", AtFlags::empty());
+        let works_in = works_in.map_err(|e| failed(&snapshot.process, "cwd", &e.into()))?;
+        if (works_in.st_dev, works_in.st_ino) != (stat.st_dev, stat.st_ino) {
+            return no(SkipReason::Protected, format!("{who} does not work in {place}, and would write its heap somewhere else"));
+        }
+    }
     Ok(Ready { held, folder: dir, user })
 }
 
@@ -130,11 +138,11 @@ fn jcmd(snapshot: &HeapSnapshot, ready: &Ready, scene: &Scene<'_>, tally: &mut T
     let limit = scene.left();
     let arguments = ["-J-Xmx64m", "-J-XX:+UseSerialGC", &process.pid.to_string(), "GC.heap_dump", &format!("{folder}/{name}")];
     let arguments = arguments.map(str::to_owned);
-    tally.done = 1;
     let said = wait_for(limit, "jcmd", run(scene.root_path, Program::Jcmd, &arguments, Some(ready.user), limit)).map_err(error)?;
     if ready.held.ends_within(Duration::ZERO) {
         return Err(error(format!("it ended while it was to write its heap; {folder}/{name} may be of another")));
     }
+    tally.done = 1;
     let said = String::from_utf8_lossy(&said).trim().chars().take(500).collect::<String>();
     let bytes = written(ready, &name).filter(|bytes| *bytes > 0);
     Ok(Written { bytes: bytes.ok_or_else(|| error(format!("there is no {folder}/{name}; jcmd said: {}", said.escape_debug())))?, name })

@@ -35,6 +35,8 @@ pub struct Agent {
     pub cpu_budget_percent: Percent,
     /// The Node object, where a kubelet or a proxy serves it.
     pub node_url: Option<String>,
+    /// By unit, where it tells how many requests it has answered: `http://HOST[:PORT]/PATH#COUNTER`.
+    pub request_metrics: BTreeMap<String, String>,
     pub log_level: &'static str,
     pub maintenance: Vec<Window>,
     /// What is followed in the journal: entries of these units that contain one of the markers.
@@ -107,6 +109,7 @@ pub(super) fn build(sources: &[layers::Source], env: &dyn Fn(&str) -> Option<Str
         sample_interval: raw.sample_interval.map_or(Seconds(5.0), |i| i.0),
         cpu_budget_percent: raw.cpu_budget_percent.map_or(Percent(0.5), |b| b.0),
         node_url: raw.node_url.map(|u| u.0),
+        request_metrics: raw.request_metrics.unwrap_or_default().into_iter().map(|(unit, metric)| (unit.0, metric.0)).collect(),
         log_level: raw.log_level.unwrap_or(LogLevel::Info).as_str(),
         maintenance,
         journal: JournalAsk {
@@ -153,6 +156,7 @@ impl Meaning for Agent {
             Applied::new("sample_interval", text(&self.sample_interval)),
             Applied::new("cpu_budget_percent", text(&self.cpu_budget_percent)),
             Applied::new("node_url", self.node_url.as_ref().map_or_else(|| "none".into(), text)),
+            Applied::new("request_metrics", text(&self.request_metrics)),
             Applied::new("log_level", text(&self.log_level)),
             Applied::new("journal_units", text(&self.journal.units)),
             Applied::new("journal_markers", text(&self.journal.markers)),
@@ -178,9 +182,13 @@ impl Meaning for Agent {
         keep("listen", self.listen != old.listen);
         keep("journal_units", self.journal.units != old.journal.units);
         keep("journal_markers", self.journal.markers != old.journal.markers);
+        keep("node_url", self.node_url != old.node_url);
+        keep("request_metrics", self.request_metrics != old.request_metrics);
         keep("web_config_file", self.web_config_file != old.web_config_file);
         (self.state_dir, self.socket, self.listen) = (old.state_dir.clone(), old.socket.clone(), old.listen);
         self.web_config_file.clone_from(&old.web_config_file);
+        self.node_url.clone_from(&old.node_url);
+        self.request_metrics.clone_from(&old.request_metrics);
         self.journal.clone_from(&old.journal);
         kept
     }

@@ -1,6 +1,7 @@
 //! What may be written, key by key. Every key is optional; unknown ones are refused. A runbook's section is no field here:
 //! the registry knows how to read it.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -24,6 +25,7 @@ pub(super) struct RawAgent {
     pub(super) sample_interval: Option<Interval>,
     pub(super) cpu_budget_percent: Option<CpuBudget>,
     pub(super) node_url: Option<HttpUrl>,
+    pub(super) request_metrics: Option<BTreeMap<UnitName, MetricUrl>>,
     pub(super) log_level: Option<LogLevel>,
     pub(super) maintenance: Option<Vec<RawWindow>>,
     pub(super) journal_units: Option<Vec<UnitName>>,
@@ -143,6 +145,24 @@ impl TryFrom<String> for HttpUrl {
     }
 }
 
+/// A counter, and where it is exposed.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct MetricUrl(pub(super) String);
+
+impl TryFrom<String> for MetricUrl {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let metric = text.split_once('#').map(|(_, metric)| metric).unwrap_or_default();
+        let named = !metric.is_empty() && metric.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b':'));
+        match HttpUrl::try_from(text.clone()) {
+            Ok(url) if named => Ok(Self(url.0)),
+            _ => Err(format!("{text:?} is no address of a counter, of the form http://HOST[:PORT]/metrics#NAME_OF_THE_COUNTER")),
+        }
+    }
+}
+
 /// A runbook that exists.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
@@ -163,7 +183,7 @@ impl TryFrom<String> for KnownRunbook {
 }
 
 /// A whole name: journalctl would resolve a pattern once, and miss what comes later.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
 pub(super) struct UnitName(pub(super) String);
 

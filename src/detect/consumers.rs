@@ -21,6 +21,9 @@ pub struct Past {
     pub memory: Option<Bytes>,
     /// Since it has been followed.
     pub memory_peak: Option<Bytes>,
+    /// What it had no more than for all but a hundredth of that time; `None` also where that was not told yet.
+    #[serde(default)]
+    pub memory_p99: Option<Bytes>,
     /// Median over what is kept, the last five minutes left out.
     pub memory_usual: Option<Bytes>,
     /// Of one CPU, median in the same way, and now.
@@ -252,7 +255,7 @@ impl Track {
         let newest = self.newest?;
         let usual = |of: fn(&Reading) -> Option4| {
             let before = self.coarse.iter().filter(|r| swept_s - r.at_s() > Self::FINE_S);
-            median(before.filter_map(|r| of(r).get()).collect())
+            quantile(before.filter_map(|r| of(r).get()).collect(), 0.5)
         };
         Some(Past {
             over: Seconds((self.seen_s - first.at_s()).max(0.0)),
@@ -260,6 +263,7 @@ impl Track {
             lately: growth(&self.fine).filter(|_| is_now),
             memory: newest.1.get().map(bytes),
             memory_peak: self.peak.map(bytes),
+            memory_p99: quantile(self.coarse.iter().filter_map(|r| r.1.get()).collect(), 0.99).map(bytes),
             memory_usual: usual(|r| r.1).map(bytes),
             cpu_usual: usual(|r| r.2).map(hundredths),
             cpu: newest.2.get().filter(|_| is_now).map(hundredths),
@@ -327,12 +331,13 @@ fn growth(readings: &VecDeque<Reading>) -> Option<Growth> {
     Growth::of(readings.iter().filter_map(|r| Some((r.at_s(), bytes(r.1.get()?).0, 0))))
 }
 
-fn median(mut of: Vec<u32>) -> Option<u32> {
+/// `share`: from 0, the lowest, to under 1.
+fn quantile(mut of: Vec<u32>, share: f64) -> Option<u32> {
     if of.len() < Track::USUAL_FEWEST {
         return None;
     }
-    let middle = of.len() / 2;
-    Some(*of.select_nth_unstable(middle).1)
+    let at = (of.len() as f64 * share) as usize;
+    Some(*of.select_nth_unstable(at).1)
 }
 
 #[cfg(test)]
@@ -390,6 +395,8 @@ mod tests {
         let falling = followed((15..=11_400).step_by(15), memory, |_| 10.0).group(&"/a".into()).unwrap();
         assert!(per_minute(falling.growth) > 0.8 && (per_minute(falling.lately) + 2.0).abs() < 0.05, "{falling:?}");
         assert_eq!(falling.memory_peak, Some(Bytes(680 * MIB)));
+        // One reading a minute over 190: all but the one or two highest.
+        assert!(falling.memory_p99.is_some_and(|p99| (678 * MIB..680 * MIB).contains(&p99.0)), "{falling:?}");
         assert_eq!(falling.memory, Some(Bytes(660 * MIB)));
     }
 

@@ -102,6 +102,9 @@ impl Track {
             return None;
         }
         self.known = now.clone();
+        if condition.wants == Wants::Keep {
+            return None;
+        }
         let Wants::Raise { severity, hold } = condition.wants else {
             (self.warning_since, self.critical_since) = (None, None);
             return if condition.wants == Wants::Clear { self.raised.take().map(Change::Cleared) } else { None };
@@ -181,6 +184,12 @@ mod tests {
 
     #[test]
     fn a_short_unknown_keeps_the_window_and_a_long_one_starts_it_anew() {
+        let swings = every_5s(0.0, 10.0, Wants::Keep).chain(every_5s(15.0, 40.0, WARNING)).chain(every_5s(45.0, 50.0, Wants::Keep));
+        assert_eq!(
+            story(swings.chain(every_5s(55.0, 90.0, WARNING))),
+            [(75.0, 'W')],
+            "what only keeps it begins no window and breaks none"
+        );
         let short = every_5s(0.0, 30.0, WARNING).chain(every_5s(35.0, 40.0, Wants::Unknown)).chain(every_5s(45.0, 90.0, WARNING));
         assert_eq!(story(short), [(60.0, 'W')]);
         let long = every_5s(0.0, 30.0, WARNING).chain(every_5s(35.0, 50.0, Wants::Unknown)).chain(every_5s(55.0, 130.0, WARNING));

@@ -8,6 +8,7 @@ use super::consumers::{Consumers, Past};
 use super::growth::{Growth, Reading};
 use super::kills::{GroupKills, Kills};
 use super::rates::{Counters, Rates};
+use super::traffic::Traffic;
 use crate::model::{BootId, FsSample, HostPath, IncidentId, Now, Observed, Percent, Sample, Step};
 
 /// The last [`History::WINDOW_S`] seconds, in at most `MAX_FILESYSTEMS * MAX_READINGS` readings of 24 bytes.
@@ -27,6 +28,11 @@ pub struct History {
     consumers: Consumers,
     #[serde(default)]
     kills: Kills,
+    #[serde(default)]
+    traffic: Traffic,
+    /// Units that this agent has restarted, and when it began to, boot clock.
+    #[serde(default)]
+    own_restarts: BTreeMap<String, f64>,
     /// What lasts of what this agent has done, by incident. Not carried over: whoever takes an incident up again says it anew.
     #[serde(skip)]
     in_force: BTreeMap<IncidentId, Vec<Step>>,
@@ -59,6 +65,10 @@ impl History {
     const MIN_APART_S: f64 = 4.5;
     const MAX_FILESYSTEMS: usize = 512;
     const MAX_DISKS: usize = 512;
+    /// Nobody asks for restarts of before.
+    const RESTARTS_S: f64 = 7200.0;
+    /// As long as a step may take, and a little.
+    const RESTART_TAKES_S: f64 = 660.0;
     /// A busy share over less than this is noise.
     const MIN_BUSY_SPAN_S: f64 = 0.5;
 
@@ -74,6 +84,7 @@ impl History {
         self.counters.push(sample);
         self.consumers.push(sample);
         self.kills.push(sample);
+        self.traffic.push(sample);
         if let Observed::Value { value: filesystems, age_s } = &sample.filesystems {
             // What is not mounted any more is forgotten: mounted again, it starts a new life.
             self.filesystems.retain(|(path, device), _| filesystems.iter().any(|f| f.mount.path == *path && f.mount.device == *device));
@@ -164,6 +175,17 @@ impl History {
         }
     }
 
+    /// This agent restarts that unit now.
+    pub fn restarts(&mut self, unit: &str, now: &Now) {
+        self.own_restarts.retain(|_, began_s| now.uptime_s - *began_s < Self::RESTARTS_S);
+        self.own_restarts.insert(unit.to_owned(), now.uptime_s);
+    }
+
+    /// Whether the start of a unit, at that moment of the boot clock, was this agent's last restart of it.
+    pub fn is_own_restart(&self, unit: &str, started_s: f64) -> bool {
+        self.own_restarts.get(unit).is_some_and(|began_s| (-1.0..=Self::RESTART_TAKES_S).contains(&(started_s - began_s)))
+    }
+
     /// What is remembered of a cgroup, by its path below the hierarchy's root.
     pub fn group(&self, path: &HostPath) -> Option<Past> {
         self.consumers.group(path)
@@ -177,6 +199,11 @@ impl History {
     /// What is remembered of a process.
     pub fn process(&self, pid: u32, start_ticks: u64) -> Option<Past> {
         self.consumers.process(pid, start_ticks)
+    }
+
+    /// How a service's memory goes with its rate of requests, -1 to 1; `None` while too little of both was seen.
+    pub fn traffic(&self, unit: &str) -> Option<f64> {
+        self.traffic.correlation(unit)
     }
 
     /// The groups of the last sample in which they could be read, each with when its count of out-of-memory kills last rose.
@@ -243,13 +270,13 @@ impl FsHistory {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::model::{DiskIo, FsKind, FsUsage, Mount};
 
     const GIB: u64 = 1 << 30;
 
-    fn sample(uptime_s: f64, wall_s: i64, used: u64) -> Sample {
+    pub(in crate::detect) fn sample(uptime_s: f64, wall_s: i64, used: u64) -> Sample {
         let fs = FsSample {
             mount: Mount {
                 path: "/data".into(),

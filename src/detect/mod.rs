@@ -11,6 +11,7 @@ mod history;
 mod kills;
 mod rates;
 mod timeline;
+mod traffic;
 
 pub use consumers::Past;
 pub use detector::{Change, Detector};
@@ -43,6 +44,8 @@ pub enum Wants {
     Clear,
     /// Between the two thresholds: a raised signal stays raised, a window that has begun is broken.
     Stay,
+    /// As it is: a raised signal stays raised, a window that has begun goes on, and none begins.
+    Keep,
     /// Could not be read. Everything stays as it is; a window that has begun survives this for [`Detector::MAX_GAP`] seconds.
     Unknown,
 }

@@ -42,7 +42,7 @@ impl Default for Timing {
 #[derive(Debug)]
 pub enum Event {
     Begin,
-    /// Evidence was taken and recorded.
+    /// Evidence was taken, and is recorded with what follows from it.
     Gathered(Recorded),
     GatherFailed {
         why: String,
@@ -79,7 +79,7 @@ pub enum Event {
 /// What the driver is to do.
 #[derive(Debug)]
 pub enum Command {
-    /// Append to the record, durably.
+    /// Append to the record; durable before anything is done to the host, and before the episode waits.
     Record(Box<Body>),
     /// Take evidence, append it to the record under this phase, answer with `Gathered` or `GatherFailed`.
     Gather {

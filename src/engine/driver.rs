@@ -57,7 +57,8 @@ const GREET_EVERY_S: f64 = 30.0;
 /// When the configuration or the host cannot be read.
 pub fn once(config_path: &Path, root: &Path) -> Result<String, DriverError> {
     let loaded = load(config_path)?;
-    let host: Arc<dyn ReadHost> = Arc::new(LiveHost::new(root, None, loaded.config.node_url.clone())?);
+    let host = LiveHost::new(root, None, loaded.config.node_url.clone())?.counting_requests(&loaded.config.request_metrics);
+    let host: Arc<dyn ReadHost> = Arc::new(host);
     let mut sampler = Sampler::new(host, loaded.config.sample_interval.0);
     let sample = sampler.sample(Want::Everything);
     let metrics = crate::metrics::Metrics::new(env!("CARGO_PKG_VERSION"));
@@ -109,7 +110,7 @@ pub async fn run(config_path: &Path, root: &Path, on_scrape: OnScrape) -> Result
     }
     stay_resident().unwrap_or_else(|e| tracing::warn!("{e}"));
     let client = Client::new(&config.actuator_socket);
-    let host = LiveHost::new(root, Some(Arc::new(client.clone())), config.node_url.clone())?;
+    let host = LiveHost::new(root, Some(Arc::new(client.clone())), config.node_url.clone())?.counting_requests(&config.request_metrics);
     let (store, report) = Store::open(&config.state_dir, &host.now())?;
     let host: Arc<dyn ReadHost> =
         Arc::new(host.trying_writes_in(&config.state_dir)?.with_deploy_markers(&record::deploys(&config.state_dir)));

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -10,12 +11,15 @@ use super::episode::Episode;
 use super::shared::{Shared, lock};
 use crate::act::client::{Client, ClientError, Performed, UndoResult};
 use crate::host;
-use crate::model::{Body, Confidence, Effect, IncidentId, IntentId, Now, Refusal, RefusalReason, Severity, Signal, Targets};
+use crate::model::{Body, Confidence, Effect, IncidentId, IntentId, Now, Refusal, RefusalReason, RunbookId, Severity, Signal, Targets};
 use crate::runbooks::{self, Depth, FocusedAsk};
 use crate::wire::actuator::Perform;
 
 /// What the actuator is given for one step before it stops at its next safe point.
 const STEP_DEADLINE_S: u64 = 600;
+
+/// A turn that is not given or refused so soon waits for something: what is known by then is written meanwhile.
+const AT_ONCE: Duration = Duration::from_millis(500);
 
 /// Tells systemd, where there is one.
 pub(super) fn ready() {
@@ -36,14 +40,43 @@ fn notify(states: &[sd_notify::NotifyState<'_>]) {
     }
 }
 
-/// However an episode ends, also by a defect: its turn is free, and what it has in force is nobody's any more.
+/// However an episode ends, also by a defect or with the program: what it did is on record, its turn is free, and what it has in force is
+/// nobody's any more.
 struct Leaves<'a> {
-    shared: &'a Shared,
+    shared: &'a Arc<Shared>,
     id: IncidentId,
+    runbook: RunbookId,
+    /// What follows from each other at once is written at once, with the intent or before the episode waits: each time costs the disk
+    /// several syncs, and on a host that stalls they all come before the first step.
+    unwritten: Vec<(Now, Body)>,
+}
+
+impl Leaves<'_> {
+    fn record(&mut self, body: Body) {
+        self.unwritten.push((self.shared.host.now(), body));
+    }
+
+    /// An event only when an intent was among them and cannot be written: everything else is kept and written later.
+    async fn write(&mut self) -> Option<Event> {
+        let entries = std::mem::take(&mut self.unwritten);
+        if entries.is_empty() {
+            return None;
+        }
+        let intent = entries.iter().any(|(_, body)| matches!(body, Body::Intent { .. }));
+        let (shared, id, runbook) = (self.shared.clone(), self.id.clone(), self.runbook.clone());
+        let written = tokio::task::spawn_blocking(move || shared.append_all(&id, &runbook, entries)).await;
+        let why = written.unwrap_or_else(|e| Err(e.to_string())).err()?;
+        intent.then_some(Event::NoRecord { why })
+    }
 }
 
 impl Drop for Leaves<'_> {
     fn drop(&mut self) {
+        let entries = std::mem::take(&mut self.unwritten);
+        if !entries.is_empty() {
+            // Nobody waits for this any more; what cannot be written now is kept by whoever would write it.
+            drop(self.shared.append_all(&self.id, &self.runbook, entries));
+        }
         self.shared.release_turn(&self.id);
         lock(&self.shared.history).set_in_force(&self.id, Vec::new());
     }
@@ -56,22 +89,19 @@ pub(super) async fn run_episode(
     mut told: mpsc::UnboundedReceiver<Event>,
     first: Option<Vec<Command>>,
 ) -> Vec<Signal> {
-    let _leaves = Leaves { shared: &shared, id: episode.id.clone() };
+    let mut leaves = Leaves { shared: &shared, id: episode.id.clone(), runbook: episode.runbook().clone(), unwritten: Vec::new() };
     lock(&shared.history).set_in_force(&episode.id, episode.in_force());
     let mut queue: VecDeque<Command> = match first {
         Some(commands) => commands.into(),
         None => episode.on(Event::Begin, &shared.host.now()).into(),
     };
     let mut timer: Option<std::pin::Pin<Box<tokio::time::Sleep>>> = None;
-    // What follows from each other at once is written at once, with the intent or before the episode waits: each time costs the disk
-    // several syncs, and on a host that stalls they all come before the first step.
-    let mut unwritten = Vec::new();
     while !(episode.is_finished() && queue.is_empty()) {
         let event = match queue.pop_front() {
             Some(Command::Record(body)) => {
                 let intent = matches!(*body, Body::Intent { .. });
-                unwritten.push((shared.host.now(), *body));
-                if intent { write(&shared, &episode, &mut unwritten).await } else { None }
+                leaves.record(*body);
+                if intent { leaves.write().await } else { None }
             }
             // What was told meanwhile counts before the turn is taken: a signal that cleared ends the episode here.
             Some(Command::AskTurn(step)) => match told.try_recv() {
@@ -79,18 +109,24 @@ pub(super) async fn run_episode(
                     queue.push_front(Command::AskTurn(step));
                     Some(event)
                 }
-                Err(_) => carry_out(&shared, &episode, Command::AskTurn(step)).await,
+                Err(_) => {
+                    let mut turn = std::pin::pin!(carry_out(&shared, &episode, Command::AskTurn(step)));
+                    match tokio::time::timeout(AT_ONCE, &mut turn).await {
+                        Ok(event) => event,
+                        Err(_) => tokio::join!(leaves.write(), turn).1,
+                    }
+                }
             },
             Some(Command::Gather { phase, depth }) => {
-                let (event, _) = tokio::join!(gather(&shared, &episode, depth), write(&shared, &episode, &mut unwritten));
+                let (_, event) = tokio::join!(leaves.write(), gather(&shared, &episode, depth));
                 // Unwritten evidence still decides; what follows from it is held back by the intent that cannot be written either.
                 if let Event::Gathered(recorded) = &event {
-                    unwritten.push((shared.host.now(), Body::Evidence { phase, recorded: recorded.clone() }));
+                    leaves.record(Body::Evidence { phase, recorded: recorded.clone() });
                 }
                 Some(event)
             }
             command => {
-                write(&shared, &episode, &mut unwritten).await;
+                leaves.write().await;
                 match command {
                     Some(Command::Wait(time)) => {
                         timer = Some(Box::pin(tokio::time::sleep(time)));
@@ -120,22 +156,8 @@ pub(super) async fn run_episode(
             queue.extend(commands);
         }
     }
-    write(&shared, &episode, &mut unwritten).await;
+    leaves.write().await;
     episode.answered()
-}
-
-/// Writes the entries and takes them out. An event only when an intent was among them and cannot be written: everything else is kept and
-/// written later.
-async fn write(shared: &Arc<Shared>, episode: &Episode, entries: &mut Vec<(Now, Body)>) -> Option<Event> {
-    let entries = std::mem::take(entries);
-    if entries.is_empty() {
-        return None;
-    }
-    let intent = entries.iter().any(|(_, body)| matches!(body, Body::Intent { .. }));
-    let (shared, id, runbook) = (shared.clone(), episode.id.clone(), episode.runbook().clone());
-    let written = tokio::task::spawn_blocking(move || shared.append_all(&id, &runbook, entries)).await;
-    let why = written.unwrap_or_else(|e| Err(e.to_string())).err()?;
-    intent.then_some(Event::NoRecord { why })
 }
 
 async fn carry_out(shared: &Arc<Shared>, episode: &Episode, command: Command) -> Option<Event> {
@@ -209,6 +231,9 @@ async fn perform(shared: &Arc<Shared>, episode: &Episode, act: Act) -> Event {
             return Event::Refused(refusal);
         }
         let Act { intent, admitted, planned, confidence } = act;
+        if let Some(unit) = planned.step.unit().filter(|_| planned.step.kind().is_restart()) {
+            lock(&shared.history).restarts(unit, &shared.host.now());
+        }
         let perform = Perform {
             intent,
             incident,

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::never;
 use crate::model::{Bytes, FileFamily, HostPath, Seconds, StepKind};
 
 /// Resolved limits: every default is in, unknown keys are refused. `[disk.limits]` in `agent.toml`, `[disk]` in `actuator.toml`.
@@ -32,6 +33,9 @@ pub struct Limits {
     pub npm_cache_roots: Vec<HostPath>,
     /// Default: /var/lib/systemd/coredump.
     pub core_dump_roots: Vec<HostPath>,
+    /// Parts of the names of further units that keep state: `["ledger"]` keeps `shop-ledger.service` from being touched. Default: none besides
+    /// those that are known to (postgres, mysql, redis, kafka ...).
+    pub stateful_units: Vec<String>,
     /// Units that keep state by their name and may be reloaded or restarted all the same. Their own `[X-Byteport] Restart=safe`
     /// is needed besides. Default: none.
     pub stateful_units_allowed: Vec<String>,
@@ -91,6 +95,7 @@ impl Default for Limits {
             pip_cache_roots: paths(&["/root/.cache/pip"]),
             npm_cache_roots: paths(&["/root/.npm/_cacache"]),
             core_dump_roots: paths(&["/var/lib/systemd/coredump"]),
+            stateful_units: Vec::new(),
             stateful_units_allowed: Vec::new(),
             processes: Vec::new(),
             max_restarts_per_hour: 3,
@@ -118,12 +123,12 @@ impl Limits {
             StepKind::CoreDumps => &["mounts", "core_dump_roots", "max_files", "max_bytes", "cooldown"],
             StepKind::PruneImages => &["mounts", "max_files", "max_bytes", "cooldown"],
             StepKind::GrowVolume => &["mounts", "max_volume_gib", "cooldown"],
-            StepKind::RestartHolder => &["mounts", "stateful_units_allowed", "max_restarts_per_hour", "cooldown"],
-            StepKind::CpuWeight | StepKind::CpuQuota | StepKind::MemoryHigh => &["stateful_units_allowed"],
-            StepKind::OomPreference | StepKind::CalmProcess => &["stateful_units_allowed", "processes"],
-            StepKind::HeapSnapshot => &["stateful_units_allowed", "processes", "heap_snapshot_roots"],
-            StepKind::RestartUnit => &["stateful_units_allowed", "max_restarts_per_hour"],
-            StepKind::KillProcess => &["stateful_units_allowed", "processes", "max_kills_per_hour"],
+            StepKind::RestartHolder => &["mounts", "stateful_units", "stateful_units_allowed", "max_restarts_per_hour", "cooldown"],
+            StepKind::CpuWeight | StepKind::CpuQuota | StepKind::MemoryHigh => &["stateful_units", "stateful_units_allowed"],
+            StepKind::OomPreference | StepKind::CalmProcess => &["stateful_units", "stateful_units_allowed", "processes"],
+            StepKind::HeapSnapshot => &["stateful_units", "stateful_units_allowed", "processes", "heap_snapshot_roots"],
+            StepKind::RestartUnit => &["stateful_units", "stateful_units_allowed", "max_restarts_per_hour"],
+            StepKind::KillProcess => &["stateful_units", "stateful_units_allowed", "processes", "max_kills_per_hour"],
         }
     }
 
@@ -139,6 +144,11 @@ impl Limits {
             FileFamily::NpmCache => &self.npm_cache_roots,
             FileFamily::CoreDumps => &self.core_dump_roots,
         }
+    }
+
+    /// Whether this unit keeps state, by its name, and is not allowed to be touched all the same.
+    pub fn keeps_state(&self, unit: &str) -> bool {
+        never::stateful_unit(unit, &self.stateful_units) && !self.stateful_units_allowed.iter().any(|allowed| allowed == unit)
     }
 
     /// Youngest age, in seconds, that a family's files may have: the specification's numbers, not to be lowered by a plan.

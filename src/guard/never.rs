@@ -111,12 +111,21 @@ const UNITS: &[&str] = &[
     "dbus-broker.service",
     "polkit.service",
     "ssh.service",
+    "ssh@.service",
     "sshd.service",
+    "sshd@.service",
     "getty@.service",
     "containerd.service",
     "docker.service",
     "crio.service",
+    "cri-docker.service",
+    "podman.service",
+    "snap.docker.dockerd.service",
     "kubelet.service",
+    "k3s.service",
+    "k3s-agent.service",
+    "rke2-server.service",
+    "rke2-agent.service",
     "multipathd.service",
     "iscsid.service",
     "auditd.service",
@@ -141,14 +150,22 @@ const PROGRAMS: &[&str] = &[
     "dbus-broker-lau",
     "polkitd",
     "sshd",
+    "sshd-session",
+    "sshd-auth",
     "login",
     "agetty",
     "containerd",
     "containerd-shim",
     "dockerd",
     "crio",
+    "cri-dockerd",
+    "podman",
     "conmon",
     "kubelet",
+    "k3s",
+    "k3s-server",
+    "k3s-agent",
+    "rke2",
     "kube-apiserver",
     "kube-controller",
     "kube-scheduler",
@@ -190,6 +207,17 @@ const STATEFUL: &[&str] = &[
     "nfs",
     "smb",
     "slapd",
+    "valkey",
+    "mssql",
+    "scylla",
+    "cockroach",
+    "victoria",
+    "prometheus",
+    "nats",
+    "pulsar",
+    "solr",
+    "gluster",
+    "zfs",
 ];
 
 /// Why this directory may not be a root, if it may not.
@@ -275,10 +303,10 @@ pub fn process(pid: u32, comm: &[u8]) -> Option<&'static str> {
     PROGRAMS.iter().any(|name| comm == name.as_bytes()).then_some("the host, its network, its logins or its healer hang on it")
 }
 
-/// A unit that by its name keeps state: refused unless allow-listed.
-pub fn stateful_unit(name: &str) -> bool {
+/// A unit that by its name keeps state, or that `more` names: refused unless allow-listed.
+pub fn stateful_unit(name: &str, more: &[String]) -> bool {
     let name = name.to_ascii_lowercase();
-    STATEFUL.iter().any(|part| name.contains(part))
+    STATEFUL.iter().copied().chain(more.iter().map(String::as_str)).any(|part| name.contains(&part.to_ascii_lowercase()))
 }
 
 /// An image that must stay whatever the engine says of its use.

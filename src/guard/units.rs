@@ -67,7 +67,7 @@ pub(super) fn name(unit: &str, limits: &Limits) -> Result<(), Refusal> {
     if let Some(what) = never::unit(unit) {
         return refuse(Why::NeverList, format!("{unit}: {what}"));
     }
-    if never::stateful_unit(unit) && !limits.stateful_units_allowed.iter().any(|allowed| allowed == unit) {
+    if limits.keeps_state(unit) {
         return refuse(Why::NoOptIn, format!("{unit} keeps state: name it in stateful_units_allowed to let it be touched"));
     }
     Ok(())
@@ -370,6 +370,20 @@ pub(super) mod tests {
         assert_eq!(unit_says(&holder(HolderAction::Restart), needed), Some(Why::NoOptIn));
         assert_eq!(unit_says(&holder(HolderAction::Reload), needed), None, "a reload is for it alone");
         assert_eq!(unit_says(&limited(LimitTo::CpuWeight(10)), needed), None);
+    }
+
+    #[test]
+    fn what_keeps_state_is_known_by_its_name_and_by_what_the_owner_adds() {
+        let mut limits = allowed();
+        assert_eq!(why(name("valkey-server.service", &limits)), Some(Why::NoOptIn));
+        assert_eq!(why(name("shop-ledger.service", &limits)), None);
+        limits.stateful_units = vec!["Ledger".into()];
+        assert_eq!(why(name("shop-ledger.service", &limits)), Some(Why::NoOptIn));
+        limits.stateful_units_allowed = vec!["shop-ledger.service".into()];
+        assert_eq!(why(name("shop-ledger.service", &limits)), None);
+        for never in ["k3s-agent.service", "sshd@1-10.0.0.1:22-10.0.0.2:9.service", "rke2-server.service"] {
+            assert_eq!(why(name(never, &limits)), Some(Why::NeverList), "{never}");
+        }
     }
 
     #[test]

@@ -7,6 +7,11 @@ use zbus::{Connection, connection};
 
 const SOCKET: &str = "run/dbus/system_bus_socket";
 
+/// Whether there is one: without systemd there is none as a rule.
+pub(crate) fn is_here(root: &Path) -> bool {
+    std::fs::symlink_metadata(root.join(SOCKET)).is_ok()
+}
+
 /// # Errors
 /// Naming the socket: where there is no systemd there is no bus either.
 pub(crate) async fn system_bus(root: &Path) -> Result<Connection, String> {

@@ -18,6 +18,8 @@ use super::bench::{Bench, Job};
 const PLACES: usize = 8;
 /// A call that takes longer than this no longer holds up those queued behind it.
 const PATIENCE: Duration = Duration::from_millis(50);
+/// Where no thread can be had, one that is there is waited for so long: a walk over a disk may have taken it.
+const HOPE: Duration = Duration::from_secs(2);
 /// More keys than a host has mounts: what has answered is forgotten then, and learnt again.
 const MAX_KNOWN: usize = 8192;
 
@@ -182,7 +184,7 @@ impl Parking {
             looked = Instant::now();
             state = lock(&batch.state);
             // Where no thread can be had now (pids exhausted), one that ends its work in time is as good.
-            let hope = sent == Sent::No && looked < asked + manner.deadline;
+            let hope = sent == Sent::No && looked < asked + manner.deadline.min(HOPE);
             if sent != Sent::Yes && !hope && !self.may_answer(keys, &state, manner.deadline) {
                 break;
             }

@@ -1,5 +1,6 @@
 //! A real host, below a root handle.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,13 +16,13 @@ use super::units::kept::{Before, Kept};
 use super::usage::{self, Usages};
 use super::{Clock, HeldFiles, PrivilegedReads, Read, ReadError, ReadHost, Scan, ScanAsk, Writer};
 use super::{
-    cgroup, clock, compress, deploys, disks, identity, interfaces, node, pkg, process, procs, scan, shutdown, sweep, timex, tmpfiles,
-    units, view, write_trial, writers,
+    cgroup, clock, compress, deploys, disks, identity, interfaces, node, pkg, process, procs, requests, scan, shutdown, sweep, timex,
+    tmpfiles, units, view, write_trial, writers,
 };
 use crate::model::{
     Answer, BootId, CgroupUse, Cgroups, ClockSync, Conntrack, Counter, CpuStat, Deploy, DiskIo, FileHandles, FsUsage, HeapSetting,
     HostPath, Identity, Interface, LoadAverage, Mount, NetIo, Now, Observed, Pressure, ProcessDetail, ProcessFacts, Processes, Query,
-    Seconds, UnitFacts, WriteTrial,
+    RequestCount, Seconds, UnitFacts, WriteTrial,
 };
 
 /// Reads a host through `/`, or through the directory where a container was given the host's `/`.
@@ -39,6 +40,7 @@ pub struct LiveHost {
     kept_units: Arc<Kept>,
     privileged: Option<Arc<dyn PrivilegedReads>>,
     node_url: Option<String>,
+    request_metrics: Arc<BTreeMap<String, String>>,
     own_folder: Option<(PathBuf, u64)>,
     markers: Option<PathBuf>,
 }
@@ -67,6 +69,7 @@ impl LiveHost {
             kept_units: Arc::default(),
             privileged,
             node_url,
+            request_metrics: Arc::default(),
             own_folder: None,
             markers: None,
         })
@@ -81,6 +84,13 @@ impl LiveHost {
         let seen = rustix::fs::stat(own_folder).map_err(|e| io_error(&HostPath::from(own_folder), e))?;
         self.own_folder = Some((own_folder.to_path_buf(), seen.st_dev));
         Ok(self)
+    }
+
+    /// Asks these services how many requests they have answered: by unit, `http://HOST[:PORT]/PATH#METRIC`.
+    #[must_use]
+    pub fn counting_requests(mut self, metrics: &BTreeMap<String, String>) -> Self {
+        self.request_metrics = Arc::new(metrics.clone());
+        self
     }
 
     /// Takes files in this folder, as seen by this process, for markers of what was released: name, version in the first line, and when it
@@ -272,6 +282,14 @@ impl ReadHost for LiveHost {
             return Err(ReadError::NotHere { what: "DiskPressure".to_owned(), why: "no kubelet URL configured".to_owned() });
         };
         self.bounded("Node object", node::DEADLINE + Duration::from_secs(1), move |_| node::read_disk_pressure(&url))
+    }
+
+    fn request_counts(&self) -> Read<Vec<RequestCount>> {
+        if self.request_metrics.is_empty() {
+            return Ok(Vec::new());
+        }
+        let asked = Arc::clone(&self.request_metrics);
+        self.bounded("counters of requests", 2 * requests::DEADLINE, move |_| requests::read_requests(&asked))
     }
 
     fn processes(&self, top: usize) -> Read<Processes> {

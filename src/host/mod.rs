@@ -18,6 +18,7 @@ mod facts;
 mod file_handles;
 mod files;
 mod hot;
+mod http;
 mod identity;
 mod interfaces;
 mod irq;
@@ -39,6 +40,7 @@ mod process;
 mod procs;
 mod psi;
 pub mod readiness;
+mod requests;
 mod resident;
 mod root;
 mod scan;
@@ -75,8 +77,8 @@ use std::time::Duration;
 use self::hot::HotFile;
 use crate::model::{
     Answer, CgroupUse, Cgroups, ClockSync, Conntrack, Counter, CpuStat, Deploy, DiskIo, FileHandles, FsUsage, HeapSetting, HostPath,
-    Identity, Interface, LoadAverage, Mount, NetIo, Now, Observed, Pressure, ProcessDetail, ProcessFacts, Processes, Query, Seconds,
-    UnitFacts, WriteTrial,
+    Identity, Interface, LoadAverage, Mount, NetIo, Now, Observed, Pressure, ProcessDetail, ProcessFacts, Processes, Query, RequestCount,
+    Seconds, UnitFacts, WriteTrial,
 };
 pub use crate::model::{Candidates, DirUse, FamilyAsk, FileUse, HeldFile, HeldFiles, NotSeen, Scan, Writer};
 
@@ -89,6 +91,10 @@ pub enum ReadError {
     Parse { what: String, why: String },
     #[error("{what} has not answered for {}", crate::model::Seconds(.for_s.max(0.0)))]
     Stuck { what: String, for_s: f64 },
+    /// Who would know did not say.
+    #[error("{what}: {why}")]
+    NoAnswer { what: String, why: String },
+    /// There is nothing of the kind here.
     #[error("{what}: {why}")]
     NotHere { what: String, why: String },
 }
@@ -144,6 +150,10 @@ pub trait ReadHost: Clock {
     fn compress_ratio(&self, path: &HostPath) -> Read<f64>;
     /// The node's DiskPressure condition, where `node_url` points at its Node object.
     fn node_disk_pressure(&self) -> Read<bool>;
+    /// Of each service that `request_metrics` names, how many requests it has answered; none where none is named.
+    fn request_counts(&self) -> Read<Vec<RequestCount>> {
+        Ok(Vec::new())
+    }
     /// `/proc/stat`.
     fn cpu_stat(&self) -> Read<CpuStat> {
         not_told("/proc/stat")

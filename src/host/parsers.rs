@@ -8,7 +8,7 @@ use super::cgroup::figures;
 use super::journal::export::{Export, Fields};
 use super::{
     KernelLogReader, Read, conntrack, deploys, disks, file_handles, identity, interfaces, journal, loadavg, meminfo, mounts, netdev, node,
-    pattern, pkg, process, procs, psi, readiness, root, shutdown, stat, sweep, tmpfiles, units, vmstat,
+    pattern, pkg, process, procs, psi, readiness, requests, root, shutdown, stat, sweep, tmpfiles, units, vmstat,
 };
 
 /// Below the root of a host; in `fixtures/hosts/` some host has it, or `fuzz/seeds/` does.
@@ -22,6 +22,7 @@ const PARSERS: &[(Path, Parse)] = &[
     ("etc/os-release", |b| !identity::parse_os_release(b).is_empty()),
     ("etc/passwd", |b| readiness::parse_uid(b, "byteport").is_some()),
     ("journal", journal_export),
+    ("metrics", |b| requests::parse_total(b, "http_requests_total").is_some()),
     ("node.json", |b| node::parse_disk_pressure(b).is_ok()),
     ("proc/1/cgroup", |b| !procs::parse_cgroup(b).is_empty()),
     ("proc/1/environ", |b| !process::heap::parse_settings(b"x", b, b, Some(1 << 30)).is_empty()),

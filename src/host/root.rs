@@ -132,7 +132,7 @@ pub(super) fn is_absent(error: &ReadError) -> bool {
             source.kind() == io::ErrorKind::NotFound || source.raw_os_error() == Some(Errno::SRCH.raw_os_error())
         }
         ReadError::NotHere { .. } => true,
-        ReadError::Parse { .. } | ReadError::Stuck { .. } => false,
+        ReadError::Parse { .. } | ReadError::Stuck { .. } | ReadError::NoAnswer { .. } => false,
     }
 }
 

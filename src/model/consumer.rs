@@ -58,9 +58,21 @@ pub enum DeploySource {
     Rpm,
     /// `byteportctl mark-deploy`, or a file in the folder of markers.
     Marker,
+    /// The unit of that name was started anew, and not by this agent or by systemd's own `Restart=`.
+    Restart,
 }
 
 impl Deploy {
+    /// What happened, with names that others chose as they are.
+    pub fn event(&self) -> String {
+        match self.source {
+            DeploySource::Restart => format!("{} was started anew", self.name),
+            DeploySource::Dpkg | DeploySource::Rpm | DeploySource::Marker => {
+                format!("{} was released", format!("{} {}", self.name, self.version).trim_end())
+            }
+        }
+    }
+
     /// Whether it released this unit: by its files, or by its name.
     pub fn is_of(&self, unit: &str) -> bool {
         let stem = unit.split_once('.').map_or(unit, |(stem, _)| stem);

@@ -41,7 +41,8 @@ pub use plan::{Escalation, Expected, FollowUp, Plan, PlannedStep, Unavailable};
 pub use query::{Answer, HolderUnit, ImageInfo, ImageStore, Query, VolumeInfo, WriteTrial};
 pub use readings::{
     CgroupUse, CgroupVersion, Cgroups, ClockSync, Conntrack, Counter, CpuStat, CpuTimes, FileHandles, Identity, Interface, JournalEntry,
-    JournalLog, KernelEvent, KernelEventKind, KernelLog, LoadAverage, NetIo, ProcessUse, Processes, Readings, UnitState, Units,
+    JournalLog, KernelEvent, KernelEventKind, KernelLog, LoadAverage, NetIo, ProcessUse, Processes, Readings, RequestCount, UnitState,
+    Units,
 };
 pub use recorded::Recorded;
 pub use refusal::{Refusal, RefusalReason};

@@ -31,6 +31,20 @@ pub struct Readings {
     pub units: Observed<Units>,
     pub kernel_log: Observed<KernelLog>,
     pub journal: Observed<JournalLog>,
+    /// Of the services that were named for it; empty where none was.
+    #[serde(default = "no_requests")]
+    pub requests: Observed<Vec<RequestCount>>,
+}
+
+fn no_requests() -> Observed<Vec<RequestCount>> {
+    Observed::unavailable("it was not recorded")
+}
+
+/// How many requests a service has answered since it counts, by its own word.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RequestCount {
+    pub unit: String,
+    pub total: Observed<f64>,
 }
 
 /// A number with the kernel's name for it. Of `meminfo` the unit is bytes where the kernel prints `kB`, else a plain count.
@@ -190,7 +204,8 @@ pub struct Cgroups {
     pub version: CgroupVersion,
     /// How many there are, the hierarchy's own root not counted.
     pub count: u64,
-    /// The hottest by CPU since the sweep before, and the largest by memory: at most as many of each as were asked for. A group above others
+    /// The hottest by CPU since the sweep before, the largest by memory, those nearest to their memory limit, and those that their CPU quota held
+    /// back most since the sweep before: at most as many of each as were asked for. A group above others
     /// holds the sum of them, so it is here only if it holds none or has a memory limit of its own.
     pub top: Vec<CgroupUse>,
     /// Met and not looked at, with all below them: too many, too deep, or no time left.
@@ -377,7 +392,8 @@ impl Readings {
             cgroups,
             units,
             kernel_log,
-            journal
+            journal,
+            requests
         )
     }
 }

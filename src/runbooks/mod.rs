@@ -7,6 +7,7 @@ pub mod disk;
 mod doubts;
 pub mod memory;
 mod registry;
+mod restarted;
 
 use beside::Part;
 pub use doubts::Doubts;

@@ -182,7 +182,7 @@ impl Sampler {
                 Source::Units => r.units = told(track, source, now_s, listening.map(Listening::units)),
                 Source::KernelLog => r.kernel_log = told(track, source, now_s, listening.map(Listening::kernel_log)),
                 Source::Journal => r.journal = journal(track, now_s, listening, &mut self.journal),
-                Source::Node | Source::Writes => {}
+                Source::Node | Source::Writes | Source::Requests => {}
             }
         }
         let mut sample = Sample {
@@ -192,7 +192,7 @@ impl Sampler {
             io_pressure: io_pressure.unwrap_or_else(|| of(before.as_deref(), |b| b.io_pressure.clone())),
             node_disk_pressure: self.slow.node(now_s),
             stall: self.stall,
-            readings: self.readings.clone(),
+            readings: Readings { requests: self.slow.requests(now_s), ..self.readings.clone() },
         };
         self.grow_old(&mut sample, now_s);
         self.take_over_trials(&mut sample, now_s);
@@ -203,7 +203,7 @@ impl Sampler {
     }
 
     fn is_asked(&self, source: Source, want: Want, now_s: f64) -> bool {
-        if matches!(source, Source::Node | Source::Writes) {
+        if source.is_slow() {
             return false;
         }
         let interval_s = match source {
@@ -288,7 +288,7 @@ impl Sampler {
         let track = |source| slow.iter().find(|(s, _)| *s == source).map(|(_, t)| t).or_else(|| self.tracks.get(&source));
         let state = |source: Source| {
             let interval_s = match source {
-                Source::Node | Source::Writes => source.interval_s(self.every_s),
+                _ if source.is_slow() => source.interval_s(self.every_s),
                 _ if source.is_of_every_sample() => self.sample_every_s(),
                 _ => source.interval_s(self.every_s) * self.budget.stretch(),
             };

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::source::{Source, Track};
 use crate::host::{Read, ReadHost};
-use crate::model::{Observed, WriteTrial};
+use crate::model::{Observed, RequestCount, WriteTrial};
 
 /// The answers of before, and how long one is under way.
 #[derive(Debug, Default)]
@@ -16,6 +16,7 @@ pub(super) struct Slow(Arc<Mutex<State>>);
 struct State {
     node: (Track, Observed<bool>),
     writes: (Track, Observed<Vec<WriteTrial>>),
+    requests: (Track, Observed<Vec<RequestCount>>),
     /// Asked and not answered: since when.
     waits: Option<(Source, Instant)>,
 }
@@ -25,6 +26,7 @@ impl Default for State {
         Self {
             node: (Track::default(), Observed::unavailable("not answered yet")),
             writes: (Track::default(), Observed::unavailable("not answered yet")),
+            requests: (Track::default(), Observed::unavailable("not answered yet")),
             waits: None,
         }
     }
@@ -36,10 +38,15 @@ impl Slow {
         let mut state = lock(&self.0);
         let node = state.node.0.is_due(Source::Node.interval_s(sample_s), now_s);
         let writes = state.writes.0.is_due(Source::Writes.interval_s(sample_s), now_s);
-        if state.waits.is_some() || !(node || writes) {
+        let requests = state.requests.0.is_due(Source::Requests.interval_s(sample_s), now_s);
+        let Some(first) = [(node, Source::Node), (requests, Source::Requests), (writes, Source::Writes)].into_iter().find(|(due, _)| *due)
+        else {
+            return;
+        };
+        if state.waits.is_some() {
             return;
         }
-        state.waits = Some((if node { Source::Node } else { Source::Writes }, Instant::now()));
+        state.waits = Some((first.1, Instant::now()));
         drop(state);
         let (shared, host) = (Arc::clone(&self.0), Arc::clone(host));
         let work = move || {
@@ -49,6 +56,13 @@ impl Slow {
                 let mut state = lock(&shared);
                 let answer = state.node.0.enter(read, now_s, took_s);
                 state.node.1 = answer;
+            }
+            if requests {
+                lock(&shared).waits = Some((Source::Requests, Instant::now()));
+                let (read, took_s) = timed(|| host.request_counts());
+                let mut state = lock(&shared);
+                let answer = state.requests.0.enter(read, now_s, took_s);
+                state.requests.1 = answer;
             }
             if writes {
                 lock(&shared).waits = Some((Source::Writes, Instant::now()));
@@ -77,9 +91,14 @@ impl Slow {
         aged(state.writes.1.clone(), &state.writes.0, now_s)
     }
 
-    pub fn tracks(&self) -> [(Source, Track); 2] {
+    pub fn requests(&self, now_s: f64) -> Observed<Vec<RequestCount>> {
         let state = lock(&self.0);
-        [(Source::Node, state.node.0.clone()), (Source::Writes, state.writes.0.clone())]
+        aged(state.requests.1.clone(), &state.requests.0, now_s)
+    }
+
+    pub fn tracks(&self) -> [(Source, Track); 3] {
+        let state = lock(&self.0);
+        [(Source::Node, state.node.0.clone()), (Source::Writes, state.writes.0.clone()), (Source::Requests, state.requests.0.clone())]
     }
 
     /// What has not answered, and for how many seconds.

@@ -26,10 +26,11 @@ pub(super) enum Source {
     Journal,
     Node,
     Writes,
+    Requests,
 }
 
 impl Source {
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Filesystems,
         Self::Disks,
         Self::Cpu,
@@ -50,6 +51,7 @@ impl Source {
         Self::Journal,
         Self::Node,
         Self::Writes,
+        Self::Requests,
     ];
 
     /// In metrics, `status` and messages.
@@ -75,6 +77,7 @@ impl Source {
             Self::Journal => "journal",
             Self::Node => "node",
             Self::Writes => "writes",
+            Self::Requests => "requests",
         }
     }
 
@@ -96,7 +99,7 @@ impl Source {
             Self::Identity => &["uname", "os"],
             Self::Processes => &["processes"],
             Self::Units => &["systemd"],
-            Self::Cgroups | Self::KernelLog | Self::Journal | Self::Node | Self::Writes => &[],
+            Self::Cgroups | Self::KernelLog | Self::Journal | Self::Node | Self::Writes | Self::Requests => &[],
         }
     }
 
@@ -107,11 +110,18 @@ impl Source {
             Self::Processes | Self::Interfaces => 6.0 * sample_s,
             // kubelet itself decides about conditions every ten seconds; asking is a request over the network.
             Self::Node => 30.0,
+            // A request over the network, too; its mean over a minute is kept.
+            Self::Requests => 30.0,
             // A trial is a write that reaches the disk.
             Self::Writes => 60.0,
             Self::Identity => 3600.0,
             _ => sample_s,
         }
+    }
+
+    /// Over the network, or a write: asked on a thread of its own.
+    pub const fn is_slow(self) -> bool {
+        matches!(self, Self::Node | Self::Writes | Self::Requests)
     }
 
     /// Cheap, and asked with every sample.
@@ -150,7 +160,7 @@ impl Track {
         self.asked_at_s = Some(now_s);
         self.duration_s = Some(duration_s);
         // What this host does not have is told as that, and is no failure of ours.
-        self.succeeded = !matches!(&read, Err(ReadError::Io { .. } | ReadError::Parse { .. } | ReadError::Stuck { .. }));
+        self.succeeded = matches!(&read, Ok(_) | Err(ReadError::NotHere { .. }));
         self.value_at_s = read.is_ok().then_some(now_s);
         read.into()
     }

@@ -1,7 +1,7 @@
 //! One episode as a pure state machine: `on(Event, now) -> Vec<Command>`.
 //!
 //! It holds no clock, no files, no sockets: a run of it is a list of events, so that a crash is a shorter list and a replay is
-//! the same one. Commands are carried out in their order, and a [`Command::Record`] is durable before the next one starts:
+//! the same one. Commands are carried out in their order, and every [`Command::Record`] is durable before a [`Command::Act`] starts:
 //! that is the write-ahead rule.
 
 mod left;

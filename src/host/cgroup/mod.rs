@@ -36,6 +36,8 @@ const KEPT: usize = 64;
 /// Over less than this, a share of CPU time says nothing.
 const SHORTEST_S: f64 = 0.1;
 const NEAR_LIMIT: f64 = 0.85;
+/// Sweeps from one look at a group's memory limit to the next: limits are set once, and a file more of every group is a third more work.
+const LIMIT_FOR: u8 = 20;
 
 #[derive(Debug)]
 pub(super) struct Groups(Mutex<Table>);
@@ -55,8 +57,18 @@ struct Row {
     path: Vec<u8>,
     ino: u64,
     usage_us: Option<u64>,
+    throttled_periods: Option<u64>,
+    /// As it was read last, and how many sweeps it is good for.
+    limit: Option<u64>,
+    limit_for: u8,
     memory: Option<OwnedFd>,
     cpu: Option<OwnedFd>,
+}
+
+impl Row {
+    const fn new(path: Vec<u8>, ino: u64) -> Self {
+        Self { path, ino, usage_us: None, throttled_periods: None, limit: None, limit_for: 0, memory: None, cpu: None }
+    }
 }
 
 impl Groups {
@@ -64,7 +76,8 @@ impl Groups {
         Self(Mutex::new(Table { rows: Vec::new(), file: Vec::new(), swept_at: None }))
     }
 
-    /// `top`: how many of the hottest and of the largest are told. In the first sweep the hottest are those that used most since they were made.
+    /// `top`: how many are told of the hottest, of the largest, of those nearest to their memory limit (beyond [`NEAR_LIMIT`]) and, where
+    /// version 2 counts CPU time, of those that their quota held back most. In the first sweep the hottest are those that used most since they were made.
     ///
     /// # Errors
     /// When no hierarchy is mounted, or its top cannot be listed.
@@ -87,6 +100,8 @@ impl Table {
         self.file.resize(FILE, 0);
         let mut told = Cgroups { version: layout.version, count: 0, top: Vec::new(), cut: walk.cut, unreadable: 0 };
         let (mut hottest, mut largest) = (Largest::new(top), Largest::new(top));
+        // The smallest group may be the one that its limits hold back.
+        let (mut nearest, mut held_back) = (Largest::new(top), Largest::new(top));
         let mut before = std::mem::take(&mut self.rows).into_iter().peekable();
         for (path, found) in walk.groups {
             if Instant::now() >= deadline {
@@ -96,7 +111,7 @@ impl Table {
             // Both are in the order of their paths.
             while before.next_if(|row| row.path < path).is_some() {}
             let known = before.next_if(|row| row.path == path && row.ino == found.ino);
-            let mut row = known.unwrap_or_else(|| Row { path, ino: found.ino, usage_us: None, memory: None, cpu: None });
+            let mut row = known.unwrap_or_else(|| Row::new(path, found.ino));
             let mut look = Look { layout, file: &mut self.file, unreadable: false };
             if let Ok(seen) = look.rank(&mut row, found, self.rows.len() < KEPT) {
                 told.count += 1;
@@ -118,14 +133,19 @@ impl Table {
                     };
                     hottest.offer(used, shown);
                     largest.offer(memory_bytes.unwrap_or(0), shown);
+                    let share = row.limit.zip(memory_bytes).map_or(0.0, |(limit, memory)| memory as f64 / limit.max(1) as f64);
+                    nearest.offer(if share >= NEAR_LIMIT { (share * 1e6) as u64 } else { 0 }, shown);
+                    let periods = |past: &Option<u64>| past.zip(cpu.throttled_periods).map(|(past, now)| now.saturating_sub(past));
+                    held_back.offer(periods(&row.throttled_periods).unwrap_or(0), shown);
+                    row.throttled_periods = cpu.throttled_periods;
                 }
                 self.rows.push(row);
             }
         }
         let mut shown = hottest.into_list();
-        for large in largest.into_list() {
-            if !shown.iter().any(|hot| hot.path == large.path) {
-                shown.push(large);
+        for other in [largest, nearest, held_back].into_iter().flat_map(Largest::into_list) {
+            if !shown.iter().any(|known| known.path == other.path) {
+                shown.push(other);
             }
         }
         for mut group in shown {
@@ -159,7 +179,11 @@ struct Look<'a> {
 impl Look<'_> {
     /// Memory and CPU time, or nothing for a group that is only the sum of others.
     fn rank(&mut self, row: &mut Row, found: Found, keep: bool) -> Result<Option<(Option<u64>, Cpu)>, Gone> {
-        if found.holds_others && self.limit(&row.path)?.is_none() {
+        if found.holds_others || row.limit_for == 0 {
+            (row.limit, row.limit_for) = (self.limit(&row.path)?, LIMIT_FOR);
+        }
+        row.limit_for -= 1;
+        if found.holds_others && row.limit.is_none() {
             return Ok(None);
         }
         self.used(row, keep).map(Some)

@@ -26,7 +26,7 @@ pub(in crate::host) fn read_group(root: &Root, path: &HostPath) -> Read<CgroupUs
     let layout = Layout::find(root)?.of_group(path)?;
     let mut file = vec![0; FILE];
     let mut look = Look { layout: &layout, file: &mut file, unreadable: false };
-    let mut row = Row { path: Vec::new(), ino: 0, usage_us: None, memory: None, cpu: None };
+    let mut row = Row::new(Vec::new(), 0);
     let gone = |_| ReadError::NotHere { what: format!("cgroup {path}"), why: "it has gone".to_owned() };
     let (memory_bytes, cpu) = look.used(&mut row, false).map_err(gone)?;
     let mut group = CgroupUse {

@@ -95,6 +95,34 @@ fn a_group_above_others_is_told_when_it_has_a_limit() {
 }
 
 #[test]
+fn a_small_group_is_told_when_its_limits_hold_it_back() {
+    let made = Made::new(V2);
+    (0..9).for_each(|n| made.group_v2(&format!("large-{n}"), 1 << 30, 1_000_000));
+    made.group_v2("small", 85, 1);
+    made.file("small/memory.max", "100\n");
+    made.group_v2("smaller", 84, 1);
+    made.file("smaller/memory.max", "100\n");
+    made.group_v2("throttled", 1, 1);
+    let groups = Groups::new();
+    let told = |groups: &Groups| paths(&groups.read(&made.root, 2).unwrap());
+    assert_eq!(told(&groups), ["/large-0", "/large-1", "/small"]);
+    let held = |periods: u64| {
+        let text = format!("usage_usec 1\nnr_periods 900\nnr_throttled {periods}\nthrottled_usec 9\n");
+        made.file("throttled/cpu.stat", &text);
+    };
+    held(40);
+    assert_eq!(told(&groups).len(), 3, "what it was held back before it was watched");
+    held(50);
+    // Nobody has used any CPU time since: nobody is hot.
+    assert_eq!(told(&groups), ["/large-0", "/large-1", "/small", "/throttled"]);
+    assert_eq!(told(&groups), ["/large-0", "/large-1", "/small"], "not lately");
+    // A limit that is set later is seen within some sweeps.
+    made.file("smaller/memory.max", "90\n");
+    let seen = (0..LIMIT_FOR).find(|_| told(&groups).contains(&"/smaller".to_owned()));
+    assert!(seen.is_some(), "{:?}", told(&groups));
+}
+
+#[test]
 fn heat_is_what_was_used_since_the_sweep_before() {
     let made = Made::new(V2);
     made.group_v2("old", 1, 90_000_000);

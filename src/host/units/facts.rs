@@ -7,7 +7,7 @@ use std::time::Duration;
 use zbus::{Connection, Error, OwnedObjectPath, OwnedVariant};
 
 use super::{MANAGER, MANAGER_PATH, PROPERTIES, SYSTEMD};
-use crate::host::bus::{system_bus, wait_for};
+use crate::host::bus::{self, system_bus, wait_for};
 use crate::host::{Read, ReadError, clock};
 use crate::model::{Bytes, HostPath, UnitFacts};
 
@@ -15,6 +15,7 @@ use crate::model::{Bytes, HostPath, UnitFacts};
 const ANSWER: Duration = Duration::from_secs(10);
 /// For a few units that nobody needs yet.
 const SOON: Duration = Duration::from_secs(2);
+const NOT_LOADED: &str = "it is not loaded";
 const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 
 type Properties = HashMap<String, OwnedVariant>;
@@ -23,14 +24,21 @@ type Properties = HashMap<String, OwnedVariant>;
 pub(in crate::host) type Said = (UnitFacts, Vec<String>);
 
 /// # Errors
-/// `NotHere` when it is not loaded, which asking does not change, or when systemd does not answer.
+/// `NotHere` when it is not loaded, which asking does not change, or where there is no systemd; `NoAnswer` when that does not answer.
 pub(in crate::host) fn read_unit(root: &Path, name: &str) -> Read<Said> {
     // To systemd no name stands for whoever asks.
     if name.is_empty() {
         return Err(ReadError::NotHere { what: "a unit without a name".to_owned(), why: "there is none".to_owned() });
     }
     let asked: Result<Properties, String> = wait_for(ANSWER, "systemd", async { ask(&system_bus(root).await?, name).await });
-    said_of(name, &asked.map_err(|why| ReadError::NotHere { what: format!("unit {name}"), why })?)
+    let what = || format!("unit {name}");
+    said_of(
+        name,
+        &asked.map_err(|why| match why == NOT_LOADED || !bus::is_here(root) {
+            true => ReadError::NotHere { what: what(), why },
+            false => ReadError::NoAnswer { what: what(), why },
+        })?,
+    )
 }
 
 /// The same of a few units, over one connection, as far as systemd answers soon: of those that it says nothing of, nothing is told.
@@ -68,7 +76,7 @@ fn said_of(name: &str, properties: &Properties) -> Read<Said> {
 /// All of its properties in one answer, so that they are of one moment.
 async fn ask(bus: &Connection, name: &str) -> Result<Properties, String> {
     let path = bus.call_method(Some(SYSTEMD), MANAGER_PATH, Some(MANAGER), "GetUnit", &(name,)).await.map_err(|e| match e {
-        Error::MethodError(error, ..) if error.as_str() == NO_SUCH_UNIT => "it is not loaded".to_owned(),
+        Error::MethodError(error, ..) if error.as_str() == NO_SUCH_UNIT => NOT_LOADED.to_owned(),
         e => e.to_string(),
     })?;
     let path: OwnedObjectPath = path.body().deserialize().map_err(|e| e.to_string())?;

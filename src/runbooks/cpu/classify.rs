@@ -11,7 +11,7 @@ use super::suspect::{
     Suspect, is_crowded, is_exempt, is_storm, no_progress, others_wait, our_quota, pids_share, progress, yields_by_itself,
 };
 use super::{Params, cron};
-use crate::model::{Confidence, Deploy, Diagnosis, Explained, Now, Percent, Severity, Subject};
+use crate::model::{Confidence, Deploy, Diagnosis, Explained, Now, Percent, Severity, Subject, owner_of};
 
 /// Jobs that run over each other and take less than this of all that runs are not what saturates.
 const JOBS_TELLING: f64 = 0.25;
@@ -83,8 +83,9 @@ fn steal(e: &Evidence, host: &HostLoad, params: &Params) -> Option<Judged> {
 }
 
 fn io_wait(e: &Evidence, host: &HostLoad, params: &Params) -> Option<Judged> {
-    // A process that takes a whole CPU for minutes does not wait for storage, whoever else does.
-    if host.iowait < params.iowait_percent || is_crowded(e, params) || matches!(e.subject, Subject::Process { .. }) {
+    // A process that takes a whole CPU for minutes does not wait for storage, and a unit at a limit of its own not either, whoever else does.
+    let of_its_own = matches!(e.subject, Subject::Process { .. } | Subject::Unit { .. });
+    if host.iowait < params.iowait_percent || is_crowded(e, params) || of_its_own {
         return None;
     }
     let pressed = e.io_pressure.value().is_some_and(|p| p.some_avg10.max(p.some_avg60) >= params.iowait_percent.0);
@@ -102,19 +103,24 @@ pub(super) fn most_throttled<'a>(e: &'a Evidence, params: &Params) -> Option<(&'
         .groups
         .value()?
         .iter()
-        .filter(|g| g.unit.as_deref().and_then(|unit| our_quota(&e.in_force, unit)).is_none())
+        .filter(|g| may_be_about(e, g) && g.unit.as_deref().and_then(|unit| our_quota(&e.in_force, unit)).is_none())
         .filter_map(|g| share(g).map(|share| (g, share)));
     groups.filter(|(_, share)| *share >= params.throttled_percent).max_by(|a, b| a.1.0.total_cmp(&b.1.0))
 }
 
-/// Where the episode is about a process, some other group's quota is not what it is about: somebody's is too small on most hosts.
+/// Where the episode is about a process or a unit, some other group's quota is not what it is about: somebody's is too small on most hosts.
 fn may_be_about(e: &Evidence, group: &Group) -> bool {
-    let Subject::Process { pid, start_ticks, .. } = &e.subject else { return true };
-    e.process(*pid, *start_ticks).and_then(|p| p.watched.value()).is_some_and(|w| w.facts.cgroup.is_under(&group.path))
+    match &e.subject {
+        Subject::Process { pid, start_ticks, .. } => {
+            e.process(*pid, *start_ticks).and_then(|p| p.watched.value()).is_some_and(|w| w.facts.cgroup.is_under(&group.path))
+        }
+        Subject::Unit { name } => owner_of(&group.path).as_ref() == Some(name),
+        Subject::Host | Subject::Filesystem { .. } | Subject::Disk { .. } => true,
+    }
 }
 
 fn limit_throttling(e: &Evidence, host: &HostLoad, params: &Params) -> Option<Judged> {
-    let (group, share) = most_throttled(e, params).filter(|(group, _)| !is_crowded(e, params) && may_be_about(e, group))?;
+    let (group, share) = most_throttled(e, params).filter(|_| !is_crowded(e, params))?;
     let both = group.throttled.is_some_and(|now| now >= params.throttled_percent) && group.past.is_some();
     let name = group.unit.clone().unwrap_or_else(|| group.path.to_string());
     let quota = group.unit.as_deref().and_then(|unit| e.unit(unit)?.value()?.cpu_quota_percent);
@@ -164,10 +170,14 @@ fn deploy_regression(e: &Evidence, host: &HostLoad, suspect: Suspect<'_>) -> Opt
     let used = Percent(suspect.cpu()?);
     let usual =
         suspect.usual().map_or_else(|| "was too little to be followed".to_owned(), |usual| format!("was {} as a rule", Percent(usual)));
-    let (name, version) = (safe(&deploy.name), safe(&deploy.version));
-    let summary =
-        format!("{unit} takes {used} of a CPU, which {usual}, since {name} {version} was released; the host is busy {}", host.busy);
-    of(Class::DeployRegression, sure, summary, Some(format!("{name} {version}")))
+    let event = released(deploy);
+    let summary = format!("{unit} takes {used} of a CPU, which {usual}, since {event}; the host is busy {}", host.busy);
+    of(Class::DeployRegression, sure, summary, Some(event))
+}
+
+/// What happened, on one line.
+pub(super) fn released(deploy: &Deploy) -> String {
+    Deploy { name: safe(&deploy.name), version: safe(&deploy.version), ..deploy.clone() }.event()
 }
 
 /// Names that others chose, on one line.

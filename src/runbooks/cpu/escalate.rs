@@ -7,7 +7,7 @@ use super::evidence::Evidence;
 use super::findings::table;
 use super::quota;
 use super::suspect::{Suspect, is_crowded};
-use crate::model::{Confidence, Diagnosis, FollowUp, PlannedStep, Severity, shell_word};
+use crate::model::{Confidence, DeploySource, Diagnosis, FollowUp, PlannedStep, Severity, shell_word};
 
 /// `None`: nobody needs to be woken.
 pub(super) fn reason(evidence: &Evidence, diagnosis: &Diagnosis, steps: &[PlannedStep], params: &Params) -> Option<String> {
@@ -81,7 +81,14 @@ pub(super) fn follow_ups(evidence: &Evidence, class: Class, params: &Params) -> 
         Class::DeployRegression => {
             if let Some(deploy) = release(evidence, suspect) {
                 let word = shell_word(safe(&deploy.name));
-                say("what was released".into(), format!("grep -h {word} /var/log/dpkg.log | tail; rpm -q --last {word}"));
+                match deploy.source {
+                    DeploySource::Restart => {
+                        say("why it was started anew".into(), format!("journalctl --unit={word} --since=-2h --no-pager | head -n 50"))
+                    }
+                    DeploySource::Dpkg | DeploySource::Rpm | DeploySource::Marker => {
+                        say("what was released".into(), format!("grep -h {word} /var/log/dpkg.log | tail; rpm -q --last {word}"))
+                    }
+                }
             }
         }
         Class::ForkStorm => {

@@ -1,7 +1,7 @@
 //! What supports the choice, in the order in which a person would check it: the table of the hottest.
 
 use super::Params;
-use super::classify::safe;
+use super::classify::released;
 use super::evidence::{Evidence, Group, Hot};
 use super::suspect::{Suspect, pids_share};
 use crate::model::{Finding, Percent};
@@ -46,7 +46,7 @@ pub(super) fn findings(e: &Evidence, params: &Params) -> Vec<Finding> {
         }
     }
     for deploy in e.deploys.value().into_iter().flatten().take(3) {
-        say("released", format!("{} {} at {}", safe(&deploy.name), safe(&deploy.version), deploy.at));
+        say("release", format!("{} at {}", released(deploy), deploy.at));
     }
     out
 }

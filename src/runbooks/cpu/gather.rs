@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::evidence::{Cron, CronJob, Evidence, Group, Hot, UnitAnswer};
 use super::{Params, cron, look};
-use crate::host::ReadHost;
+use crate::host::{ReadError, ReadHost};
 use crate::model::{
     CgroupUse, Cgroups, CpuStat, Deploy, HostPath, Observed, Percent, Pressure, ProcessDetail, ProcessFacts, Processes, Seconds, Subject,
     service_of,
@@ -108,6 +108,11 @@ pub(super) fn gather(host: &dyn ReadHost, ask: &FocusedAsk<'_>, params: &Params)
         taken,
     };
     evidence.units = units(host, &evidence);
+    let facts = evidence.units.iter().filter_map(|unit| unit.facts.value());
+    let restarted: Vec<Deploy> = facts.filter_map(|facts| ask.restarted(facts, DEPLOYS_S.0, &evidence.taken)).collect();
+    if let Observed::Value { value: deploys, .. } = &mut evidence.deploys {
+        deploys.extend(restarted);
+    }
     evidence
 }
 
@@ -192,7 +197,12 @@ fn orphan(host: &dyn ReadHost, facts: &ProcessFacts) -> Observed<bool> {
 fn jobs(host: &dyn ReadHost) -> Observed<Option<Cron>> {
     let mut found: Option<Cron> = None;
     for unit in cron::UNITS {
-        let Ok(facts) = host.unit(unit) else { continue };
+        let facts = match host.unit(unit) {
+            Ok(facts) => facts,
+            Err(ReadError::NotHere { .. }) => continue,
+            // There may be one, with all the jobs: nobody said.
+            Err(e) => return Observed::unavailable(e.to_string()),
+        };
         let Some(main) = facts.main_pid.filter(|_| !facts.cgroup.as_bytes().is_empty()) else { continue };
         let pids = match host.group_processes(&facts.cgroup) {
             Ok(pids) => pids,

@@ -183,7 +183,7 @@ impl<'a> Ladder<'a> {
     /// What can be done to a unit. `false`: it can never be touched, which is said.
     fn unit_steps(&mut self, unit: &str, suspect: Suspect<'_>, kinds: &[StepKind]) -> bool {
         let params = self.params;
-        let stateful = never::stateful_unit(unit) && !params.limits.stateful_units_allowed.iter().any(|allowed| allowed == unit);
+        let stateful = params.limits.keeps_state(unit);
         let state = || stateful.then_some("it keeps state: name it in stateful_units_allowed to let it be touched");
         if let Some(what) = never::unit(unit).or_else(state) {
             kinds.iter().for_each(|kind| self.refuse(*kind, unit, what));

@@ -64,12 +64,26 @@ pub(super) fn conditions(sample: &Sample, history: &History, params: &Params) ->
         let held_back = by_us.or_else(|| history.group(&group.path).and_then(|past| throttled(&past, params)));
         let subject = Subject::Unit { name: unit };
         let told = [(THROTTLED, held_back), (FORKS, crowded(group, params))];
-        out.extend(
-            told.into_iter()
-                .filter_map(|(kind, said)| said.map(|(wants, detail)| Condition { kind, subject: subject.clone(), wants, detail })),
-        );
+        for (kind, (wants, detail)) in told.into_iter().filter_map(|(kind, said)| Some((kind, said?))) {
+            // A unit with groups of its own below is told of once, by whichever is worst off.
+            match out.iter_mut().find(|c| c.kind == kind && c.subject == subject) {
+                Some(known) if worse(wants) <= worse(known.wants) => {}
+                Some(known) => (known.wants, known.detail) = (wants, detail),
+                None => out.push(Condition { kind, subject: subject.clone(), wants, detail }),
+            }
+        }
     }
     out
+}
+
+const fn worse(wants: Wants) -> u8 {
+    match wants {
+        Wants::Clear => 0,
+        Wants::Unknown => 1,
+        Wants::Stay => 2,
+        Wants::Keep => 3,
+        Wants::Raise { .. } => 4,
+    }
 }
 
 const fn warn(hold: Seconds) -> Wants {
@@ -210,6 +224,7 @@ mod tests {
             Wants::Raise { severity: Severity::Critical, hold } => ('C', hold.0),
             Wants::Clear => ('-', 0.0),
             Wants::Stay => ('=', 0.0),
+            Wants::Keep => ('k', 0.0),
             Wants::Unknown => ('?', 0.0),
         }
     }
@@ -314,6 +329,7 @@ mod tests {
             lately: None,
             memory: None,
             memory_peak: None,
+            memory_p99: None,
             memory_usual: None,
             cpu_usual: None,
             cpu: None,
@@ -338,13 +354,16 @@ mod tests {
     fn a_full_unit_is_the_subject_and_a_group_that_is_no_unit_is_left_out() {
         let mut crowd = sample(1, 1.0, Some(0.0));
         let group = |path: &str| CgroupUse { path: path.into(), pids: Some(99), pids_max: Some(100), ..CgroupUse::default() };
-        let top = vec![group("/system.slice/hook.service"), group("/hand-made")];
+        // A group of its own below, which is well, does not clear what its unit is told of.
+        let below = CgroupUse { pids: Some(1), ..group("/system.slice/hook.service/child") };
+        let top = vec![group("/system.slice/hook.service"), below, group("/hand-made")];
         crowd.readings.cgroups =
             Observed::fresh(crate::model::Cgroups { version: crate::model::CgroupVersion::V2, count: 2, top, cut: 0, unreadable: 0 });
         let told = conditions(&crowd, &History::default(), &Params::default());
         let about: Vec<&Subject> =
             told.iter().filter(|c| c.kind == FORKS && matches!(c.wants, Wants::Raise { .. })).map(|c| &c.subject).collect();
         assert_eq!(about, [&Subject::Unit { name: "hook.service".into() }]);
+        assert_eq!(told.iter().filter(|c| c.kind == FORKS && c.subject == *about[0]).count(), 1);
         let declared: std::collections::BTreeSet<&str> = SIGNALS.iter().map(|s| s.name).collect();
         assert!(told.iter().all(|c| declared.contains(&*c.kind.0)));
     }

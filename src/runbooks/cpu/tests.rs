@@ -431,7 +431,7 @@ proptest! {
         prop_assert!(order.is_sorted());
         for planned in &plan.steps {
             prop_assert!(plan::STEPS.contains(&planned.step.kind()));
-            prop_assert!(planned.step.unit().is_none_or(|unit| never::unit(unit).is_none() && !never::stateful_unit(unit)));
+            prop_assert!(planned.step.unit().is_none_or(|unit| never::unit(unit).is_none() && !never::stateful_unit(unit, &[])));
             for target in planned.step.processes() {
                 prop_assert_eq!(never::process(target.pid, target.comm.as_bytes()), None);
                 let hot = e.process(target.pid, target.start_ticks).and_then(|p| p.watched.value());

@@ -290,7 +290,7 @@ fn restarts(evidence: &Evidence, mount: &Mount, params: &Params) -> Vec<Offer> {
             }
         };
         let against = never::unit(&unit.unit).map(str::to_owned).or_else(|| {
-            let stateful = never::stateful_unit(&unit.unit) && !params.limits.stateful_units_allowed.contains(&unit.unit);
+            let stateful = params.limits.keeps_state(&unit.unit);
             match () {
                 () if !unit.restart_safe => Some("has not opted in ([X-Byteport] Restart=safe)".to_owned()),
                 () if stateful => Some("keeps state, and stateful_units_allowed does not name it".to_owned()),

@@ -249,6 +249,7 @@ mod tests {
                 Wants::Raise { severity: Severity::Critical, .. } => 'C',
                 Wants::Clear => '-',
                 Wants::Stay => '=',
+                Wants::Keep => 'k',
                 Wants::Unknown => '?',
             };
             (c.kind.to_string(), letter)

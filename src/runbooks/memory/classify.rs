@@ -88,7 +88,7 @@ fn summary(evidence: &Evidence, class: Class, found: Option<Suspect<'_>>, params
         (Class::DeployRegression, who) => match release(who, evidence, params) {
             Some(deploy) => {
                 let ago = Seconds(super::suspects::ago_s(deploy, evidence));
-                format!("{name} grows since {} was released {ago} ago", released(deploy))
+                format!("{name} grows since {} {ago} ago", released(deploy))
             }
             None => format!("{name} grows since a release"),
         },
@@ -118,9 +118,10 @@ pub(super) fn is_well(evidence: &Evidence, params: &Params) -> bool {
     evidence.signals.is_empty() && calm && used
 }
 
-/// Markers are written by people and programs: what they say is shown escaped.
+/// What happened. Markers are written by people and programs: what they say is shown escaped.
 pub(super) fn released(deploy: &Deploy) -> String {
-    format!("{} {}", text(&deploy.name), text(&deploy.version)).trim_end().to_owned()
+    let said = |of: &str| text(of).to_string();
+    Deploy { name: said(&deploy.name), version: said(&deploy.version), ..deploy.clone() }.event()
 }
 
 fn findings(evidence: &Evidence, found: Option<Suspect<'_>>) -> Vec<Finding> {
@@ -172,7 +173,7 @@ fn findings(evidence: &Evidence, found: Option<Suspect<'_>>) -> Vec<Finding> {
     }
     for deploy in evidence.deploys.value().into_iter().flatten().take(3) {
         let ago = Seconds(super::suspects::ago_s(deploy, evidence));
-        say("released", format!("{} {ago} ago", released(deploy)));
+        say("release", format!("{} {ago} ago", released(deploy)));
     }
     out
 }

@@ -1,7 +1,7 @@
 //! What could not be seen or is old, and what is left of the trust in the rest: every entry takes its part.
 
 use super::class::Class;
-use super::evidence::Evidence;
+use super::evidence::{Evidence, Traffic};
 use crate::model::{Now, Observed};
 use crate::runbooks::Doubts;
 
@@ -23,6 +23,12 @@ pub(super) fn doubts(evidence: &Evidence, class: Class, now: &Now) -> Doubts {
     doubts.part("releases", &e.deploys, FITS_ELSEWHERE);
     if let Some(traffic) = &e.traffic {
         doubts.part("rate of requests", traffic, FITS_ELSEWHERE);
+        let of_ours = |unit: &str| e.all_groups().iter().any(|g| g.unit.as_deref() == Some(unit));
+        let untold = traffic.value().and_then(|all| all.iter().find(|t| t.pearson.is_none() && of_ours(&t.unit)));
+        if let Some(Traffic { unit, .. }) = untold {
+            let short = Observed::<()>::unavailable("both were not watched for half an hour");
+            doubts.part(&format!("whether {unit} follows its requests"), &short, FITS_ELSEWHERE);
+        }
     }
     let untold = e.all_groups().iter().find(|g| g.used.working_set_bytes.is_none());
     if let Some(group) = untold {

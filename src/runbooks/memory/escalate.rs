@@ -8,7 +8,7 @@ use super::shortage::{is_held, is_short, killed, over};
 use super::signals::STALL;
 use super::suspects::{Suspect, Who, misconfigured, release};
 use crate::model::{
-    Bytes, Confidence, Deploy, DeploySource, Diagnosis, FollowUp, HeapSetting, Percent, Plan, Runtime, Severity, shell_word,
+    Bytes, Confidence, Deploy, DeploySource, Diagnosis, FollowUp, HeapSetting, Percent, Plan, Runtime, Seconds, Severity, shell_word,
 };
 
 /// `None`: nobody needs to be woken.
@@ -66,7 +66,7 @@ pub(super) fn follow_ups(evidence: &Evidence, suspect: Option<Suspect<'_>>, para
     }
     if let Some(who) = suspect.map(|s| s.who) {
         if let Some(deploy) = release(who, evidence, params) {
-            say(format!("{} was released within the hour: roll it back", released(deploy)), rollback(deploy, who.unit()));
+            say(format!("{} within the hour: roll it back", released(deploy)), rollback(deploy, who.unit()));
         }
         match who {
             Who::Group(group) => unit(group, suspect.map(|s| s.class), evidence, params, &mut say),
@@ -90,6 +90,7 @@ fn rollback(deploy: &Deploy, unit: Option<&str>) -> String {
     match deploy.source {
         DeploySource::Dpkg => format!("grep -hF {name} /var/log/dpkg.log | tail -n 5 && apt-cache policy {name}"),
         DeploySource::Rpm => format!("dnf history list {name} && dnf downgrade {name}"),
+        DeploySource::Restart => format!("journalctl -u {} --since=-2h --no-pager | head -n 50", shell_word(&deploy.name)),
         DeploySource::Marker => format!("systemctl cat {}", shell_word(unit.unwrap_or(&deploy.name))),
     }
 }
@@ -100,7 +101,9 @@ fn unit(group: &Group, class: Option<Class>, evidence: &Evidence, params: &Param
     };
     let word = shell_word(name);
     if let Some(facts) = group.facts.value() {
-        let history = format!("systemd has restarted {name} {} times", facts.restarts);
+        let runs_for = Seconds(facts.active_for_s);
+        let history =
+            format!("{name} runs for {runs_for}; restarted {} times by systemd itself since somebody last started it", facts.restarts);
         say(history, format!("systemctl show {word} --property=NRestarts,ActiveEnterTimestamp,MemoryHigh,MemoryMax,Result"));
     }
     say(format!("what {name} said"), format!("journalctl -u {word} --since=-2h --no-pager | tail -n 100"));
@@ -120,12 +123,12 @@ fn unit(group: &Group, class: Option<Class>, evidence: &Evidence, params: &Param
         );
     }
     let Some(past) = group.past.value() else { return };
-    let peak = past.memory_peak.unwrap_or_default().max(group.memory());
     match class {
         Some(Class::UndersizedLimit) => {
-            let limit = rounded(share_of(peak, params.limit_of_peak_percent));
+            let most = past.memory_p99.or(past.memory_peak).unwrap_or_default().max(group.memory());
+            let limit = rounded(share_of(most, params.limit_of_p99_percent));
             say(
-                format!("{name} has had up to {peak}; with half as much again it has room"),
+                format!("{name} has {most}, or less for all but a hundredth of the time; with half as much again it has room"),
                 format!("systemctl set-property --runtime {word} MemoryMax={}", limit.0),
             );
         }

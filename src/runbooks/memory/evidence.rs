@@ -93,8 +93,8 @@ pub struct Kill {
 #[serde(deny_unknown_fields)]
 pub struct Traffic {
     pub unit: String,
-    /// Pearson's correlation of its memory with its rate of requests.
-    pub pearson: f64,
+    /// Pearson's correlation of its memory with its rate of requests; `None`: too little of both was seen.
+    pub pearson: Option<f64>,
 }
 
 impl Memory {

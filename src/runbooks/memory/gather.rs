@@ -4,11 +4,12 @@
 use std::thread;
 
 use super::Params;
-use super::evidence::{Evidence, Group, Kill, Memory, Process};
-use super::signals::{STALL, ago_s};
+use super::evidence::{Evidence, Group, Kill, Memory, Process, Traffic};
+use super::signals::{HEAP, STALL, ago_s};
 use crate::host::{Read, ReadHost};
 use crate::model::{
-    CgroupUse, Cgroups, HostPath, KernelEventKind, Observed, ProcessFacts, ProcessUse, Sample, Seconds, Subject, UnitFacts, service_of,
+    CgroupUse, Cgroups, Deploy, HostPath, KernelEventKind, Observed, ProcessFacts, ProcessUse, RequestCount, Sample, Seconds, Subject,
+    UnitFacts, service_of,
 };
 use crate::runbooks::{Depth, FocusedAsk, Part};
 
@@ -39,7 +40,7 @@ pub(super) fn gather(host: &dyn ReadHost, ask: &FocusedAsk<'_>, params: &Params)
         groups: unread(NOT_READ),
         processes: unread(NOT_READ),
         deploys: unread(NOT_READ),
-        traffic: None,
+        traffic: traffic(ask),
         in_force: ask.history.in_force(),
         taken,
     };
@@ -47,7 +48,14 @@ pub(super) fn gather(host: &dyn ReadHost, ask: &FocusedAsk<'_>, params: &Params)
     evidence.hierarchy = sweep.as_ref().map_or_else(|why| unread(why), |sweep| Observed::fresh(sweep.version));
     let chosen = sweep.map(|sweep| choose(host, sweep, ask, params));
     if brief {
-        evidence.groups = observed(chosen.map(|groups| groups.into_iter().map(|used| anew(host, used)).map(bare).collect()));
+        let mut groups: Result<Vec<Group>, String> = chosen.map(|groups| groups.into_iter().map(|used| bare(anew(host, used))).collect());
+        // What tells that an exhausted heap is gone is that its unit runs anew.
+        if evidence.has(&HEAP)
+            && let (Ok(groups), Some(own)) = (&mut groups, evidence.own_unit())
+        {
+            groups.iter_mut().filter(|g| g.unit.as_deref() == Some(own)).for_each(|g| g.facts = host.unit(own).into());
+        }
+        evidence.groups = observed(groups);
         return evidence;
     }
     let stalls = evidence.has(&STALL);
@@ -62,6 +70,12 @@ pub(super) fn gather(host: &dyn ReadHost, ask: &FocusedAsk<'_>, params: &Params)
         evidence.processes = processes.observed();
         evidence.deploys = deploys.observed();
     });
+    let (within_s, taken) = (params.deploy_within_s.0, evidence.taken.clone());
+    let facts = evidence.all_groups().iter().filter_map(|group| group.facts.value());
+    let restarted: Vec<Deploy> = facts.filter_map(|facts| ask.restarted(facts, within_s, &taken)).collect();
+    if let Observed::Value { value: deploys, .. } = &mut evidence.deploys {
+        deploys.extend(restarted);
+    }
     own_processes(host, ask, &mut evidence, params);
     if let Observed::Value { value: groups, .. } = &mut evidence.groups {
         groups.sort_by_key(|g| std::cmp::Reverse(g.memory()));
@@ -98,6 +112,16 @@ fn oom_count(host: &dyn ReadHost) -> Observed<u64> {
             count.map_or_else(|| unread("/proc/vmstat: this kernel does not count oom_kill"), Observed::fresh)
         }
     }
+}
+
+/// `None`: no service is named whose requests are counted.
+fn traffic(ask: &FocusedAsk<'_>) -> Option<Observed<Vec<Traffic>>> {
+    let counts = match &ask.sample?.readings.requests {
+        Observed::Unavailable { why } => return Some(unread(why)),
+        Observed::Value { value, .. } => value,
+    };
+    let of = |count: &RequestCount| Traffic { unit: count.unit.clone(), pearson: ask.history.traffic(&count.unit) };
+    Some(Observed::fresh(counts.iter().map(of).collect())).filter(|_| !counts.is_empty())
 }
 
 /// What the listener has heard: the kernel's ring itself is not read again.

@@ -59,8 +59,8 @@ pub struct Params {
     pub plateau_percent: Percent,
     /// Of the limit, what is left beside the heap in a setting that is proposed. Default: 25.
     pub heap_headroom_percent: Percent,
-    /// The limit that is proposed, of the highest that was seen. Default: 150.
-    pub limit_of_peak_percent: Percent,
+    /// The limit that is proposed, of what was had at most for 99 % of the time. Default: 150.
+    pub limit_of_p99_percent: Percent,
 
     /// MemoryHigh is not set under this share of what is usual for the unit, ... Default: 120.
     pub high_of_usual_percent: Percent,
@@ -109,7 +109,7 @@ impl Default for Params {
             traffic_pearson: 0.7,
             plateau_percent: Percent(85.0),
             heap_headroom_percent: Percent(25.0),
-            limit_of_peak_percent: Percent(150.0),
+            limit_of_p99_percent: Percent(150.0),
             high_of_usual_percent: Percent(120.0),
             high_of_current_percent: Percent(80.0),
             high_at_least: Bytes(64 << 20),
@@ -146,7 +146,7 @@ impl Params {
         }
         for (key, percent) in [
             ("noisy_percent", self.noisy_percent),
-            ("limit_of_peak_percent", self.limit_of_peak_percent),
+            ("limit_of_p99_percent", self.limit_of_p99_percent),
             ("high_of_usual_percent", self.high_of_usual_percent),
         ] {
             wrong(!(100.0..=10_000.0).contains(&percent.0), key, format!("{percent} is not between 100 and 10000"));

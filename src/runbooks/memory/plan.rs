@@ -32,7 +32,7 @@ pub(super) fn plan(evidence: &Evidence, diagnosis: &Diagnosis, params: &Params, 
 fn not_here(evidence: &Evidence, plan: &mut Plan) {
     let mut say = |what: String, why: &str| plan.not_available.push(Unavailable { what, why: why.to_owned() });
     if evidence.traffic.is_none() {
-        say("correlation with requests".to_owned(), "no metric of requests is configured: this version reads none");
+        say("correlation with requests".to_owned(), "no metric of requests is configured (request_metrics in agent.toml)");
     }
     for process in evidence.all_processes().iter().filter(|p| p.facts.unit.is_some()) {
         if let Some(why) = process.heap.why() {

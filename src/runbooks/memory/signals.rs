@@ -85,6 +85,9 @@ fn memory(sample: &Sample) -> Result<Memory, String> {
     }
 }
 
+/// Available memory that falls faster than this would use it up is about to be gone.
+const GONE_WITHIN_S: f64 = 3600.0;
+
 fn used(sample: &Sample, history: &History, params: &Params) -> Says {
     let memory = match memory(sample) {
         Ok(memory) => memory,
@@ -105,9 +108,14 @@ fn used(sample: &Sample, history: &History, params: &Params) -> Says {
             let detail = format!("{figures}; some task waits for memory {waiting} of the time");
             (Wants::Raise { severity: Severity::Warning, hold: params.used_hold_s }, detail)
         }
-        (_, Some(per_s)) if per_s < 0.0 => {
+        // At a pace that matters: what would last for hours drifts.
+        (_, Some(per_s)) if per_s < 0.0 && memory.available.0 as f64 / -per_s <= GONE_WITHIN_S => {
             let detail = format!("{figures}; available memory falls by {}/s", Bytes(-per_s as u64));
             (Wants::Raise { severity: Severity::Warning, hold: params.used_hold_s }, detail)
+        }
+        // Pressure comes and goes, also while it is there.
+        (Some(waiting), Some(_)) if waiting.0 * 2.0 >= params.pressure_percent.0 => {
+            (Wants::Keep, format!("{figures}; some task waits for memory {waiting} of the time"))
         }
         // Full and calm is how a well-used host looks.
         (Some(_), Some(_)) => (Wants::Stay, figures),

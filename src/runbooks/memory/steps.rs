@@ -62,8 +62,7 @@ fn against_unit(group: &Group, params: &Params) -> Option<String> {
     if let Some(why) = never::unit(unit) {
         return Some(format!("{unit} is never touched: {why}"));
     }
-    let stateful = never::stateful_unit(unit) && !params.limits.stateful_units_allowed.iter().any(|u| u == unit);
-    stateful.then(|| format!("{unit} keeps state, and stateful_units_allowed does not name it"))
+    params.limits.keeps_state(unit).then(|| format!("{unit} keeps state, and stateful_units_allowed does not name it"))
 }
 
 fn against_process(facts: &ProcessFacts, params: &Params) -> Option<String> {

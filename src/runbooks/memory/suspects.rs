@@ -5,7 +5,7 @@ use super::class::Class;
 use super::evidence::{Evidence, Group, Process, percent_of, share_of};
 use super::shortage::{is_held, is_short};
 use super::signals::{STALL, STALL_OVER};
-use crate::detect::{Growth, Past};
+use crate::detect::Past;
 use crate::model::{Bytes, Deploy, HeapSetting, Observed, Percent, Seconds, Subject};
 
 /// A group, or a process that belongs to no service.
@@ -29,6 +29,7 @@ pub(super) const PRESSED: Percent = Percent(97.0);
 const STEADY: Percent = Percent(110.0);
 /// Growth that began with a release is so much steeper than all that was seen, if more was seen than what came after it.
 const STEEPER: f64 = 1.5;
+const DAY_S: f64 = 86_400.0;
 /// What began within this has no usual.
 const NEW_S: f64 = 600.0;
 /// On a host, less than this is no excess: everybody has a little more at times. So much of its memory, and so many bytes.
@@ -202,12 +203,14 @@ pub(super) fn presses(evidence: &Evidence, params: &Params) -> bool {
 pub(super) fn release<'a>(who: Who<'_>, evidence: &'a Evidence, params: &Params) -> Option<&'a Deploy> {
     let (unit, past) = (who.unit()?, who.past().value()?);
     let deploy = evidence.deploys.value()?.iter().find(|d| d.is_of(unit) && ago_s(d, evidence) <= params.deploy_within_s.0)?;
-    let lately = rising(past.lately?)?;
-    let since = ago_s(deploy, evidence);
-    let began = if past.over.0 <= since {
-        true
+    let lately = past.lately.filter(|_| !is_falling(who, params))?;
+    let rises = lately.bytes_per_s > 0.0;
+    let began = if past.over.0 <= ago_s(deploy, evidence) {
+        rises || past.growth.is_some_and(|all| all.bytes_per_s > 0.0)
     } else {
-        past.growth.is_none_or(|all| lately.bytes_per_s >= STEEPER * all.bytes_per_s) && is_beyond(who, STEADY)
+        // At its limit, or for a moment after it has collected garbage, it rises no more.
+        let steeper = past.growth.is_none_or(|all| lately.bytes_per_s >= STEEPER * all.bytes_per_s);
+        (steeper || !rises) && is_beyond(who, STEADY)
     };
     began.then_some(deploy)
 }
@@ -241,10 +244,6 @@ pub(super) fn at_high(group: &Group) -> bool {
     }
 }
 
-fn rising(growth: Growth) -> Option<Growth> {
-    (growth.bytes_per_s > 0.0).then_some(growth)
-}
-
 /// It gives memory back by itself, and fast.
 pub(super) fn is_falling(who: Who<'_>, params: &Params) -> bool {
     let Some(lately) = who.past().value().and_then(|past| past.lately) else { return false };
@@ -258,8 +257,9 @@ fn rises(who: Who<'_>, evidence: &Evidence, params: &Params) -> bool {
     let (Some(all), Some(lately)) = (past.growth, past.lately) else { return false };
     let enough = share_of(who.memory(), params.leak_rise_percent).0 as f64;
     let for_long = all.over >= params.leak_over_s && who.gained(evidence).0 as f64 >= enough && enough > 0.0;
+    // systemd counts from the last start by hand on, which may be months ago: what ran for a day is not restarted again and again.
     let restarts = match who {
-        Who::Group(group) => group.facts.value().map_or(0, |facts| facts.restarts),
+        Who::Group(group) => group.facts.value().filter(|facts| facts.active_for_s < DAY_S).map_or(0, |facts| facts.restarts),
         Who::Process(_) => 0,
     };
     // As steep as what counts as falling: a byte a second is no leak. And whoever has just begun fills up, as it always does.
@@ -275,7 +275,7 @@ fn follows_traffic(who: Who<'_>, evidence: &Evidence, params: &Params) -> bool {
 
 pub(super) fn correlation(who: Who<'_>, evidence: &Evidence) -> Option<f64> {
     let unit = who.unit()?;
-    evidence.traffic.as_ref()?.value()?.iter().find(|t| t.unit == unit).map(|t| t.pearson)
+    evidence.traffic.as_ref()?.value()?.iter().find(|t| t.unit == unit)?.pearson
 }
 
 /// It stays where it has been.

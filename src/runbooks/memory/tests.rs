@@ -1,6 +1,7 @@
 //! Thresholds of each signal, what follows from a step, and what holds for any evidence.
 
 mod blame;
+mod grounds;
 
 use std::collections::BTreeMap;
 
@@ -73,6 +74,7 @@ fn letter(wants: Wants) -> char {
         Wants::Raise { severity: Severity::Critical, .. } => 'C',
         Wants::Clear => '-',
         Wants::Stay => '=',
+        Wants::Keep => 'k',
         Wants::Unknown => '?',
     }
 }
@@ -94,8 +96,11 @@ fn minute(used: impl Fn(u64) -> u64, pressure: (f64, f64), pages_per_s: u64) -> 
 fn much_is_used_when_it_waits_or_still_falls() {
     let waits = |used, some| of(&USED, &minute(|_| used, (some, 0.0), 0));
     assert_eq!((waits(900, 10.0), waits(899, 10.0), waits(850, 10.0), waits(849, 99.0)), ('W', '=', '=', '-'));
-    assert_eq!(waits(950, 9.9), '=', "full and calm is how a well-used host looks");
+    assert_eq!((waits(950, 9.9), waits(950, 5.0)), ('k', 'k'), "pressure comes and goes, also while it is there");
+    assert_eq!(waits(950, 4.9), '=', "full and calm is how a well-used host looks");
     assert_eq!(of(&USED, &minute(|i| 900 + i, CALM, 0)), 'W', "calm, but it goes on falling");
+    // Of a hundred, one in a minute: that would last for longer than an hour.
+    assert_eq!(of(&USED, &minute(|i| 900 + i / 12, CALM, 0)), '=', "it drifts");
     assert_eq!(of(&USED, &minute(|i| 950 - i, CALM, 0)), '=');
     let mut blind = minute(|_| 950, CALM, 0);
     blind.last_mut().unwrap().readings.memory = Observed::unavailable("EIO");
@@ -551,7 +556,7 @@ proptest! {
             prop_assert!(super::steps::STEPS.contains(&kind));
             if let Some(unit) = planned.step.unit() {
                 prop_assert_eq!(never::unit(unit), None);
-                prop_assert!(!never::stateful_unit(unit), "{}", unit);
+                prop_assert!(!never::stateful_unit(unit, &[]), "{}", unit);
             }
             for process in planned.step.processes() {
                 prop_assert_eq!(never::process(process.pid, process.comm.as_bytes()), None);

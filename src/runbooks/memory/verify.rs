@@ -2,7 +2,7 @@
 
 use super::Params;
 use super::evidence::{Evidence, Group, percent_of};
-use super::signals::{STALL, SWAP};
+use super::signals::{HEAP, STALL, SWAP};
 use super::suspects::at_high;
 use crate::model::{AfterStep, Bytes, LimitTo, Observed, Percent, Step, Verdict};
 
@@ -58,8 +58,21 @@ fn state(before: &Evidence, after: &Evidence, params: &Params) -> State {
         return State::Unknown { why: "the host was started anew meanwhile".to_owned() };
     }
     match before.own_unit() {
-        Some(unit) => of_unit(unit, before, after, params),
+        Some(unit) => exhausted(unit, before, after).unwrap_or_else(|| of_unit(unit, before, after, params)),
         None => of_host(before, after, params),
+    }
+}
+
+/// A heap that was full is full for as long as its process runs, whatever the unit and the host have.
+fn exhausted(unit: &str, before: &Evidence, after: &Evidence) -> Option<State> {
+    if !before.has(&HEAP) {
+        return None;
+    }
+    match (before.group_of(unit).map(|g| &g.facts), after.group_of(unit).map(|g| &g.facts)) {
+        (Some(Observed::Value { value: was, .. }), Some(Observed::Value { value: is, .. })) => (was.invocation == is.invocation)
+            .then(|| State::Short { why: format!("the heap of {unit} was full, and it has run on since: it must be started anew") }),
+        (Some(Observed::Unavailable { why }), _) | (_, Some(Observed::Unavailable { why })) => Some(State::Unknown { why: why.clone() }),
+        (None, _) | (_, None) => Some(State::Unknown { why: format!("whether {unit} was started anew is not known") }),
     }
 }
 
@@ -130,6 +143,10 @@ fn of_unit(unit: &str, before: &Evidence, after: &Evidence, params: &Params) -> 
 
 /// What has come back since, if it is worth waiting for. On a host it is the host that counts: somebody always gives back a little.
 fn comes_back(before: &Evidence, after: &Evidence) -> Option<String> {
+    // That a unit gives memory back mends no heap.
+    if before.has(&HEAP) {
+        return None;
+    }
     if let Some(unit) = before.own_unit() {
         let (was, is) = (before.group_of(unit)?.used.memory_bytes?, after.group_of(unit)?.used.memory_bytes?);
         let gave = was.saturating_sub(is);

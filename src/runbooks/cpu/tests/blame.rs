@@ -102,6 +102,16 @@ fn what_somebody_else_is_held_back_by_hides_no_runaway() {
     let waits = |e: &mut Evidence| change(&mut e.host, |h| h.iowait = Percent(40.0));
     assert_eq!(class(&waits), "runaway_process", "another process waits for storage");
     assert_eq!(class(&|e| (waits(e), e.subject = Subject::Host).1), "io_wait");
+    // What is told of a unit is about that unit.
+    let of_unit = |name: &str| {
+        class(&|e| {
+            held_back(e, &"/system.slice/metrics.service".into());
+            waits(e);
+            e.subject = Subject::Unit { name: name.into() };
+        })
+    };
+    assert_eq!(of_unit("metrics.service"), "limit_throttling");
+    assert!(!["limit_throttling", "io_wait"].contains(&of_unit("other.service").as_str()));
 }
 
 #[test]

@@ -32,7 +32,8 @@ until_true() { # until_true SECONDS COMMAND…
     shift
     until "$@"; do
         [ $SECONDS -lt $end ] || { echo "not within its time: $*" >&2; return 1; }
-        sleep 0.2
+        # Seldom, where it may be: what looks is load as well, on an emulated machine.
+        sleep ${EVERY:-2}
     done
 }
 "#;

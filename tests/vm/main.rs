@@ -1,6 +1,6 @@
 //! The package on a kernel of its own: real faults in a virtual machine, judged by the agent's own record and by the kernel.
 //!
-//! `make test-vm`, or `cargo test --test vm -- SCENARIO…`; all of them write `docs/scenarios.md`. With `--ci`, only those that CI has the time for; with
+//! `make test-vm`, or `cargo test --test vm -- SCENARIO…`; when all have passed on one and the same package, `docs/scenarios.md` is written. With `--ci`, only those that CI has the time for; with
 //! `--peers`, see `peers.rs`. The machine is made and booted once and kept in `target/`; every
 //! scenario starts from it within a second or two, two at a time. What is left of one that failed lies in `target/vm-failed/`.
 
@@ -12,6 +12,7 @@ mod exec;
 mod faults;
 mod host;
 mod image;
+mod kept;
 mod machine;
 mod payload;
 mod peers;
@@ -30,6 +31,7 @@ use std::time::{Duration, Instant};
 
 use host::Host;
 use image::Image;
+use kept::Kept;
 use peers::{Fault, Healer};
 use scenarios::{Scenario, aged};
 use score::Line;
@@ -74,9 +76,15 @@ fn main() -> ExitCode {
         return beside_peers(&snapshot, &payload, scratch.path(), is_wanted);
     }
     let chosen: Vec<Scenario> = scenarios::ALL.iter().filter(|s| is_wanted(s.name) && (s.in_ci || !in_ci)).copied().collect();
-    println!("{} scenarios on {}", chosen.len(), snapshot.accelerator);
+    let kept = Kept::of(target, &payload);
+    // Who names a scenario wants it run.
+    let known = |s: &Scenario| kept.find(s.name).filter(|_| wanted.is_empty() && !in_ci).map(|came| (s.name, came));
+    let passed: Vec<Line> =
+        chosen.iter().filter_map(known).map(|(name, came)| Line { name, took: Duration::ZERO, came: Ok(came) }).collect();
+    let chosen: Vec<Scenario> = chosen.into_iter().filter(|s| known(s).is_none()).collect();
+    println!("{} scenarios on {}; {} have passed on this very package before", chosen.len(), snapshot.accelerator, passed.len());
 
-    let lines = Mutex::new(Vec::new());
+    let (lines, kept) = (Mutex::new(passed), Mutex::new(kept));
     let (later, now): (Vec<Scenario>, Vec<Scenario>) = chosen.iter().partition(|s| s.aged);
     // What needs no past first; meanwhile the other one lives through it. Then both take what is left of both.
     let (older, wants_older) = (OnceLock::new(), !later.is_empty());
@@ -86,7 +94,9 @@ fn main() -> ExitCode {
         let dir = scratch.path().join(scenario.name);
         fs::create_dir(&dir).expect("a folder for the scenario");
         let line = run(scenario, snapshot, &payload, &dir);
-        if line.came.is_err() {
+        if let Ok(came) = line.came {
+            kept.lock().expect("kept").add(line.name, came);
+        } else {
             fs::create_dir_all(&failed).and_then(|()| fs::rename(&dir, failed.join(scenario.name))).expect("evidence is kept");
         }
         lines.lock().expect("lines").push(line);

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 /// What a scenario came to, when it came to the right thing. Seconds are on the guest's boot clock.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum Passed {
     /// From the fault to the verdict that it is resolved.
     Healed(f64),
@@ -49,7 +49,7 @@ fn score(lines: &[Line]) -> String {
     )
 }
 
-/// The page that is written to `docs/`: of a run of all scenarios, in which none failed.
+/// The page that is written to `docs/`: of all scenarios, when each has passed on the same package.
 pub fn page(lines: &[Line], machine: &str) -> String {
     let mut text = format!(
         "# Faults on a kernel of their own\n\nWritten by `make test-vm`; do not edit it. Each scenario begins on a restored virtual machine (Debian, cgroup v2, 1 GiB, \

@@ -192,7 +192,7 @@ fn runaway(e: &Evidence, suspect: Suspect<'_>, params: &Params) -> Option<Judged
         return None;
     }
     // One busy CPU of many is somebody's work, unless it is odd as well; what saturates the host has less to be forgiven.
-    let crowds = is_crowded(e, params) && suspect.process_dominates(e);
+    let crowds = is_crowded(e, params) && suspect.process_dominates(e, params);
     let whole = parts.flat_out && parts.odd() && (crowds || suspect.is_named(e) || !is_crowded(e, params));
     if !(whole || crowds && (parts.flat_out || parts.odd())) {
         return None;
@@ -235,7 +235,7 @@ fn fleet_wide(e: &Evidence, params: &Params) -> Option<Judged> {
 /// What is known to get something done, to make room by itself, to be shared among many, or to be as it always is.
 fn legitimate(e: &Evidence, host: &HostLoad, suspect: Suspect<'_>, params: &Params) -> Option<Judged> {
     let crowded = is_crowded(e, params);
-    let spread = crowded && suspect.process.is_some() && !suspect.process_dominates(e);
+    let spread = crowded && suspect.process.is_some() && !suspect.process_dominates(e, params);
     let watched = suspect.watched();
     let who = suspect.named()?;
     let told = |what: String, sure: f64| of(Class::LegitimateLoad, sure, format!("busy {}: {what}", host.busy), Some(who.clone()));

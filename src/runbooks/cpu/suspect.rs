@@ -134,9 +134,12 @@ impl<'a> Suspect<'a> {
         self.group.map(|g| g.cpu.0).or_else(|| self.process.map(|p| p.cpu.0))
     }
 
-    /// It takes at least half of all that runs.
-    pub(super) fn process_dominates(&self, evidence: &Evidence) -> bool {
-        self.process.zip(evidence.host.value()).is_some_and(|(p, host)| p.cpu.0 * 2.0 >= host.used())
+    /// It takes at least half of all that runs; or without what it has beyond its usual the host would be well.
+    pub(super) fn process_dominates(&self, evidence: &Evidence, params: &Params) -> bool {
+        self.process.zip(evidence.host.value()).is_some_and(|(p, host)| {
+            let beyond = self.usual().map_or(0.0, |usual| (p.cpu.0 - usual).max(0.0));
+            p.cpu.0 * 2.0 >= host.used() || host.used() - beyond < params.busy_floor_percent.0 * host.cpus as f64
+        })
     }
 
     pub(super) fn group_dominates(&self, evidence: &Evidence) -> bool {

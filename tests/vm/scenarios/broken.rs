@@ -12,7 +12,7 @@ const MANY: &str = "
 /// Waits until the deletion has begun and is not done.
 const IN_THE_MIDDLE: &str = "
     all=$(ls /srv/data/tmp/cache | wc -l); fill /srv/data/data/orders 97; stat -c %s /srv/data/data/orders >/var/tmp/orders; sync -f /var/tmp
-    until_true 120 eval '[ $(ls /srv/data/tmp/cache | wc -l) -lt $((all - 200)) ]' || exit 1";
+    EVERY=0.2 until_true 120 eval '[ $(ls /srv/data/tmp/cache | wc -l) -lt $((all - 200)) ]' || exit 1";
 
 fn found_out_and_not_repeated(host: &mut Host<'_>) {
     let incident = host.closed(0);

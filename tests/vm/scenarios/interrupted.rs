@@ -40,7 +40,10 @@ pub fn actuator_is_killed_in_a_restart(host: &mut Host<'_>) -> Passed {
     host.sh("printf '[Service]\\nExecStop=/bin/sleep 15\\n' >/etc/systemd/system/web.service.d/slow.conf; systemctl daemon-reload");
     leaks(host, WEB);
     let stopping = "stopping() { [ \"$(systemctl show --value -p ActiveState web)\" = deactivating ]; }";
-    host.sh_within(Duration::from_secs(300), &format!("{stopping}; until_true 240 stopping; systemctl kill -s KILL byteport-actuator"));
+    host.sh_within(
+        Duration::from_secs(300),
+        &format!("{stopping}; EVERY=0.5 until_true 240 stopping; systemctl kill -s KILL byteport-actuator"),
+    );
     let incident = host.closed_within(SLOW, "memory", 0);
     incident.is_in_order();
     assert_eq!(incident.count("restart_unit"), 1, "{:?}", incident.steps());

@@ -54,6 +54,27 @@ fn what_was_flat_out_for_its_time_is_still_so_while_others_compete_with_it() {
 }
 
 #[test]
+fn who_alone_keeps_the_host_from_being_well_is_behind_it_also_where_others_run() {
+    // Of two CPUs: one process, and others that each take little.
+    let class = |cpu: f64, usual: f64, others: f64| {
+        let mut e = read(SPIN);
+        change(&mut e.host, |host| host.cpus = 2);
+        busy(&mut e, (cpu + others) / 2.0);
+        hottest(&mut e, |p| p.cpu = Percent(cpu));
+        group(&mut e, "indexer.service", |g| {
+            g.cpu = Percent(cpu);
+            g.past.as_mut().unwrap().cpu_usual = Some(Percent(usual));
+        });
+        decide(&e).0.class
+    };
+    assert_eq!(class(86.0, 0.0, 86.0), "runaway_process", "half of all that runs");
+    assert_eq!(class(86.0, 0.0, 100.0), "runaway_process", "without it, half of the host would idle");
+    assert_eq!(class(86.0, 0.0, 139.0), "runaway_process");
+    assert_eq!(class(86.0, 0.0, 141.0), "legitimate_load", "the others alone are too much");
+    assert_eq!(class(86.0, 50.0, 110.0), "legitimate_load", "most of it is what it always takes");
+}
+
+#[test]
 fn a_wait_in_its_group_says_what_a_process_would_have_taken_and_a_quota_does_not() {
     let confident = |waiting: f64, throttled: Option<f64>| {
         let mut e = queued();

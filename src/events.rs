@@ -168,6 +168,7 @@ pub fn line(body: &Body) -> Option<Line> {
 fn count(entry: &Entry, runbook: &str, metrics: &Metrics) {
     match &entry.body {
         Body::Opened { .. } => metrics.incident_opened(runbook),
+        Body::Escalated { .. } => metrics.escalated(runbook),
         Body::Refused { refusal, .. } | Body::UndoRefused { refusal, .. } => metrics.refused(refusal.reason),
         Body::Effect { effect, .. } => metrics.step(runbook, effect.state, effect.freed),
         Body::EffectUnknown { .. } => metrics.step_unknown(runbook),
@@ -178,7 +179,6 @@ fn count(entry: &Entry, runbook: &str, metrics: &Metrics) {
         | Body::Decision { .. }
         | Body::Intent { .. }
         | Body::AfterStep { .. }
-        | Body::Escalated { .. }
         | Body::Undone { .. }
         | Body::Note { .. } => {}
     }

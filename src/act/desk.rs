@@ -1,6 +1,6 @@
 //! One request, one response: what is asked is checked again from the beginning, by this host's own policy and ledger.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -70,6 +70,9 @@ pub(super) struct Desk {
     ledger: Mutex<Ledger>,
     /// The intent that is being carried out: one at a time.
     busy: Mutex<Option<IntentId>>,
+    /// What could not be taken back when somebody asked for it: it is tried again, whether or not he asks again.
+    stubborn: Mutex<BTreeSet<IntentId>>,
+    again_at: Mutex<Instant>,
     /// When the agent counts as gone, unless it asks for something before. After a start it is given the same time as ever.
     forsaken_at: Mutex<Instant>,
     pub counts: Counts,
@@ -103,6 +106,8 @@ impl Desk {
             parking: Arc::default(),
             ledger: Mutex::new(ledger),
             busy: Mutex::new(None),
+            stubborn: Mutex::default(),
+            again_at: Mutex::new(Instant::now()),
             forsaken_at: Mutex::new(Instant::now() + SILENCE),
             counts: Counts::default(),
         })
@@ -118,6 +123,10 @@ impl Desk {
             return Response::Malformed { why: format!("protocol version {}, this actuator speaks {VERSION}", request.version) };
         }
         self.forsaken_at(Instant::now() + SILENCE);
+        if let Some(long) = names(&request.ask).into_iter().find(|name| name.len() > LONGEST_NAME) {
+            count(&self.counts.malformed);
+            return Response::Malformed { why: format!("a name of {} bytes; at most {LONGEST_NAME} are taken", long.len()) };
+        }
         match request.ask {
             Ask::Hello => Response::Hello(self.hello()),
             Ask::Soon { units } => {
@@ -230,6 +239,7 @@ impl Desk {
         let targets = host::targets(self.host.as_ref(), step);
         let admitted = guard::admit(what, Circumstances { policy, holds: &holds, past: &past, targets: &targets, now: &now })?;
         self.same_subject(&asked.subject)?;
+        self.is_nobody_elses(asked, &past)?;
         let (files, bytes) = guard::load(step);
         let act = PastAct {
             intent: asked.intent.clone(),
@@ -257,6 +267,18 @@ impl Desk {
             // Seen to by `busy`.
             another_episode: None,
             ledger: self.ledger().health().map(drop),
+        }
+    }
+
+    /// Limits on one unit that belong to two incidents would be taken back in the order in which those end, and the older one's value of before
+    /// is the only right one.
+    fn is_nobody_elses(&self, asked: &Perform, past: &[PastAct]) -> Result<(), Refusal> {
+        let (kind, on) = (asked.planned.step.kind(), asked.planned.step.works_on());
+        let standing = if kind.is_standing() { self.ledger().standing() } else { Vec::new() };
+        let theirs = |act: &&PastAct| act.kind == kind && act.on == on && act.incident != asked.incident && standing.contains(&act.intent);
+        match past.iter().find(theirs) {
+            Some(act) => Err(Refusal::new(Why::NotAvailable, format!("it stands already, for incident {}", act.incident))),
+            None => Ok(()),
         }
     }
 
@@ -301,7 +323,8 @@ impl Desk {
         Response::Effect(effect)
     }
 
-    /// Takes back everything that stands, the newest first, without being asked for it.
+    /// Takes back everything that stands, the newest first, without being asked for it; and whatever else is in hand: nobody will be there when
+    /// that is done.
     pub fn take_back(&self, why: &str) {
         let until = Instant::now() + TAKING_BACK;
         let standing = self.ledger().standing();
@@ -312,8 +335,34 @@ impl Desk {
                 continue;
             }
             tracing::warn!(%intent, "is taken back: {why}");
-            self.undo(intent, left, &Asker { gone: &|| false });
+            if let Response::Refused(refusal) = self.undo_now(intent, left, &Asker { gone: &|| false }) {
+                tracing::error!(%intent, "still stands: {refusal}");
+            }
         }
+    }
+
+    /// Tries again what could not be taken back, once a minute. Called every few seconds.
+    pub fn take_back_stubborn(&self, now: Instant) {
+        let due = {
+            let mut again_at = self.again_at.lock().unwrap_or_else(PoisonError::into_inner);
+            now >= *again_at && {
+                *again_at = now + AGAIN;
+                true
+            }
+        };
+        let stubborn = if due { self.stubborn().clone() } else { BTreeSet::new() };
+        for intent in stubborn {
+            if self.ledger().standing().contains(&intent) {
+                tracing::warn!(%intent, "could not be taken back before, and is tried again");
+                self.undo(&intent, UNDO, &Asker { gone: &|| false });
+            } else {
+                self.stubborn().remove(&intent);
+            }
+        }
+    }
+
+    fn stubborn(&self) -> MutexGuard<'_, BTreeSet<IntentId>> {
+        self.stubborn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The same when the agent has been silent for so long that it must be gone. Called every few seconds.
@@ -332,9 +381,16 @@ impl Desk {
     /// A person or the end of an episode asked for it, so pauses and cooldowns do not hold it; a dry run and an untrusted ledger do.
     fn undo(&self, intent: &IntentId, limit: Duration, asker: &Asker<'_>) -> Response {
         let Some(_busy) = self.begin_work(intent) else { return self.busy_with(intent) };
+        self.undo_now(intent, limit, asker)
+    }
+
+    fn undo_now(&self, intent: &IntentId, limit: Duration, asker: &Asker<'_>) -> Response {
         match self.undo_checked(intent, limit, asker) {
             Ok(response) => response,
             Err(refusal) => {
+                if self.ledger().standing().contains(intent) {
+                    self.stubborn().insert(intent.clone());
+                }
                 count(&self.counts.refused);
                 tracing::warn!(%intent, reason = refusal.reason.as_str(), "undo refused: {}", refusal.detail);
                 Response::Refused(refusal)
@@ -412,6 +468,15 @@ impl Desk {
                 Response::Refused(Refusal::new(Why::AnotherEpisode, format!("{which} is being carried out on this host; one at a time")))
             }
         }
+    }
+}
+
+/// What the agent has named, of what is kept.
+fn names(ask: &Ask) -> Vec<&str> {
+    match ask {
+        Ask::Hello | Ask::Soon { .. } | Ask::Look { .. } => Vec::new(),
+        Ask::Outcome { intent } | Ask::Undo { intent } => vec![&intent.0],
+        Ask::Perform(perform) => vec![&perform.intent.0, &perform.incident.0, &perform.runbook.0],
     }
 }
 

@@ -88,6 +88,7 @@ impl Server {
         while !readable(&[stop], every)?[0] {
             tick();
             self.take_back_if_forsaken(Instant::now());
+            self.desk.take_back_stubborn(Instant::now());
         }
         self.stopping.store(true, Ordering::SeqCst);
         drop(told);

@@ -127,6 +127,11 @@ impl Consumers {
         self.groups.past(path)
     }
 
+    pub(super) fn group_seen(&self, path: &HostPath, from_s: f64, to_s: f64) -> bool {
+        let track = self.groups.all.iter().find(|(known, _)| known == path).map(|(_, track)| track);
+        track.is_some_and(|track| track.fine.iter().chain(&track.coarse).any(|r| (from_s..=to_s).contains(&r.at_s())))
+    }
+
     pub(super) fn process(&self, pid: u32, start_ticks: u64) -> Option<Past> {
         self.processes.past(&(pid, start_ticks))
     }

@@ -191,6 +191,11 @@ impl History {
         self.consumers.group(path)
     }
 
+    /// Whether it was there and among those that are told at some moment between these two, boot clock.
+    pub fn group_seen(&self, path: &HostPath, from_s: f64, to_s: f64) -> bool {
+        self.consumers.group_seen(path, from_s, to_s)
+    }
+
     #[cfg(test)]
     pub(super) fn consumers(&self) -> &Consumers {
         &self.consumers

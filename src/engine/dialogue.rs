@@ -66,6 +66,8 @@ pub enum Event {
     Outcome(Result<IntentOutcome, String>),
     /// All signals of the subject that are raised now.
     Signals(Vec<Signal>),
+    /// A person has taken back what was done under these intents.
+    TakenBack(Vec<IntentId>),
     /// The answer to [`Command::Undo`].
     Undone(Result<Effect, Refusal>),
     /// [`Command::Wait`] is over.

@@ -356,7 +356,7 @@ impl Driver {
         match finished {
             Ok((key, answered)) => {
                 self.episodes.remove(&key);
-                if let Some(again) = self.router.closed(&key.0, &key.1, &answered) {
+                for again in self.router.closed(&key.0, &key.1, &answered) {
                     self.follow(again, &self.shared.host.now());
                 }
             }

@@ -147,8 +147,8 @@ async fn resume(State(shared): State<Arc<Shared>>, ConnectInfo(peer): ConnectInf
 }
 
 async fn undo(State(shared): State<Arc<Shared>>, ConnectInfo(peer): ConnectInfo<Peer>, Json(ask): Json<UndoAsk>) -> Answer<UndoAnswer> {
-    may_change(&peer, &format!("undo {}", ask.incident))?;
-    blocking(move || views::undo(&shared, &ask.incident.0)).await
+    let who = may_change(&peer, &format!("undo {}", ask.incident))?;
+    blocking(move || views::undo(&shared, &ask.incident.0, &who)).await
 }
 
 async fn deployed(State(shared): State<Arc<Shared>>, ConnectInfo(peer): ConnectInfo<Peer>, Json(ask): Json<Deployed>) -> Answer<Marked> {

@@ -15,7 +15,7 @@ use crate::events;
 use crate::guard::{Holds, Mode, Policy};
 use crate::host::ReadHost;
 use crate::metrics::Metrics;
-use crate::model::{Body, CpuStat, Entry, IncidentId, Now, Observed, Refusal, RefusalReason, RunbookId, Sample, Signal, Subject};
+use crate::model::{Body, CpuStat, Entry, IncidentId, IntentId, Now, Observed, Refusal, RefusalReason, RunbookId, Sample, Signal, Subject};
 use crate::record::Store;
 use crate::runbooks;
 use crate::wire::actuator::Hello;
@@ -48,6 +48,8 @@ pub(super) struct Shared {
     pub seen: Mutex<Seen>,
     turn: Mutex<Turn>,
     look_again: AtomicBool,
+    /// What a person has taken back of open incidents, until their episodes know of it.
+    taken_back: Mutex<BTreeMap<IncidentId, Vec<IntentId>>>,
     pub hello: Mutex<Observed<Hello>>,
     pub metrics: Metrics,
     pub started: Now,
@@ -108,6 +110,7 @@ impl Shared {
             seen: Mutex::new(Seen::default()),
             turn: Mutex::new(Turn::default()),
             look_again: AtomicBool::new(false),
+            taken_back: Mutex::default(),
             hello: Mutex::new(Observed::unavailable("the actuator has not been asked yet")),
             metrics: Metrics::new(env!("CARGO_PKG_VERSION")),
             started,
@@ -192,6 +195,16 @@ impl Shared {
             // A sampler that is gone ends the agent; the scrape is given the page of before.
             let _gone = tells.await;
         }
+    }
+
+    /// A person has taken this back; its episode is told when it looks next.
+    pub fn taken_back(&self, incident: &IncidentId, intent: &IntentId) {
+        lock(&self.taken_back).entry(incident.clone()).or_default().push(intent.clone());
+    }
+
+    /// What a person has taken back of this incident since the last time.
+    pub fn take_taken_back(&self, incident: &IncidentId) -> Vec<IntentId> {
+        lock(&self.taken_back).remove(incident).unwrap_or_default()
     }
 
     /// `triggers` or `polling`.

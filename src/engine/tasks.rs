@@ -78,6 +78,7 @@ impl Drop for Leaves<'_> {
             drop(self.shared.append_all(&self.id, &self.runbook, entries));
         }
         self.shared.release_turn(&self.id);
+        self.shared.take_taken_back(&self.id);
         lock(&self.shared.history).set_in_force(&self.id, Vec::new());
     }
 }
@@ -146,6 +147,11 @@ pub(super) async fn run_episode(
                 }
             }
         };
+        let taken_back = shared.take_taken_back(&episode.id);
+        if !taken_back.is_empty() {
+            queue.extend(episode.on(Event::TakenBack(taken_back), &shared.host.now()));
+            lock(&shared.history).set_in_force(&episode.id, episode.in_force());
+        }
         if let Some(event) = event {
             let ends_queue = matches!(event, Event::NoRecord { .. });
             let commands = episode.on(event, &shared.host.now());

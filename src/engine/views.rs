@@ -7,11 +7,11 @@ use super::tasks;
 use crate::config::Agent;
 use crate::guard::{self, Asked, Circumstances};
 use crate::host;
-use crate::model::{Body, EffectState, IncidentId, Observed, Refusal, RefusalReason, Subject, Undo};
+use crate::model::{Body, EffectState, IncidentId, IntentId, Observed, PlannedStep, Refusal, RefusalReason, Subject, Undo};
 use crate::record::Store;
 use crate::runbooks::{self, Depth, FocusedAsk};
 use crate::wire::actuator::Hello;
-use crate::wire::local::{Incident, PlanAnswer, PlanAsk, Problem, Status, UndoAnswer};
+use crate::wire::local::{Incident, Pause, PlanAnswer, PlanAsk, Problem, Status, UndoAnswer};
 
 fn problem(error: impl Into<String>, hint: Option<&str>) -> Problem {
     Problem { error: error.into(), hint: hint.map(str::to_owned) }
@@ -142,8 +142,16 @@ fn subject(shared: &Shared, ask: &PlanAsk) -> Result<Subject, Problem> {
     }
 }
 
-/// Takes back what can be, newest first, and records each answer.
-pub(super) fn undo(shared: &Shared, name: &str) -> Result<UndoAnswer, Problem> {
+fn undo_of(planned: &[PlannedStep], intent: &IntentId) -> Option<Undo> {
+    planned.get((intent.step() as usize).wrapping_sub(1)).map(|step| step.undo.clone())
+}
+
+/// After somebody has taken back what an incident holds, its runbook does nothing for so long: it would only do it again.
+const HANDS_OFF_S: u64 = 3600;
+
+/// Takes back what can be, newest first, and records each answer. What is taken from an open incident is not to be given it again: its episode
+/// is told, and its runbook is paused.
+pub(super) fn undo(shared: &Shared, name: &str, by: &str) -> Result<UndoAnswer, Problem> {
     let incident = incident(shared, name)?;
     let mut planned = Vec::new();
     let mut steps = Vec::new();
@@ -151,9 +159,11 @@ pub(super) fn undo(shared: &Shared, name: &str) -> Result<UndoAnswer, Problem> {
     for entry in &incident.entries {
         match &entry.body {
             Body::Decision { plan, .. } => planned.clone_from(&plan.steps),
-            Body::Effect { intent, effect } if effect.state != EffectState::Failed => {
-                let step = planned.get((intent.step() as usize).wrapping_sub(1));
-                steps.push((intent.clone(), step.map(|s| s.undo.clone())));
+            // Of one whose effect was lost it is not known that nothing stands.
+            Body::Intent { intent, kind, .. } if kind.is_standing() => steps.push((intent.clone(), undo_of(&planned, intent))),
+            Body::Effect { intent, effect } if effect.state == EffectState::Failed => steps.retain(|(known, _)| known != intent),
+            Body::Effect { intent, .. } if !steps.iter().any(|(known, _)| known == intent) => {
+                steps.push((intent.clone(), undo_of(&planned, intent)));
             }
             Body::Undone { intent, .. } => undone.push(intent.clone()),
             _ => {}
@@ -166,6 +176,16 @@ pub(super) fn undo(shared: &Shared, name: &str) -> Result<UndoAnswer, Problem> {
         if steps.is_empty() {
             return Err(problem(format!("{} is still open", incident.summary.id), Some("byteportctl pause stops it before its next step")));
         }
+    }
+    let is_open = incident.summary.closed.is_none();
+    if is_open {
+        let pause = Pause {
+            runbook: Some(incident.summary.runbook.clone()),
+            for_s: Some(HANDS_OFF_S),
+            by: format!("{by}: took back what {} held", incident.summary.id),
+            since: None,
+        };
+        record(shared)?.set_pause(&pause, &shared.host.now()).map_err(|e| problem(e.to_string(), None))?;
     }
     let mut answer = UndoAnswer { undone: Vec::new(), refused: Vec::new() };
     for (intent, undo) in steps.into_iter().rev() {
@@ -182,7 +202,12 @@ pub(super) fn undo(shared: &Shared, name: &str) -> Result<UndoAnswer, Problem> {
             tracing::warn!("{why}");
         }
         match result {
-            Ok(effect) => answer.undone.push((intent, effect)),
+            Ok(effect) => {
+                if is_open {
+                    shared.taken_back(&incident.summary.id, &intent);
+                }
+                answer.undone.push((intent, effect));
+            }
             Err(refusal) => answer.refused.push((intent, refusal)),
         }
     }

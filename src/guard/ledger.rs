@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Bytes, IncidentId, IntentId, Now, RunbookId, Seconds, StepKind, Subject};
+use crate::model::{Bytes, IncidentId, IntentId, Now, RunbookId, Seconds, Step, StepKind, Subject};
 
 /// One act that was begun, whether or not its end is known.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,6 +26,14 @@ pub fn spent(past: &[PastAct], incident: &IncidentId) -> (u64, Bytes) {
     past.iter()
         .filter(|p| &p.incident == incident)
         .fold((0, Bytes(0)), |(files, bytes), p| (files.saturating_add(p.files), Bytes(bytes.0.saturating_add(p.bytes.0))))
+}
+
+/// How often the unit that this step restarts was restarted within a day, whichever runbook asked; 0 for a step that restarts nothing.
+pub fn restarts_within_a_day(past: &[PastAct], step: &Step, now: &Now) -> usize {
+    const DAY: Seconds = Seconds(86_400.0);
+    let Some(unit) = step.unit().filter(|_| step.kind().is_restart()) else { return 0 };
+    let of_it = |act: &&PastAct| act.kind.is_restart() && act.on.as_deref() == Some(unit) && now.proven_since(&act.at) < DAY;
+    past.iter().filter(of_it).count()
 }
 
 /// How long another incident on this subject must still wait, with the act it waits for; `None` when it may go on.

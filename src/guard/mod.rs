@@ -10,5 +10,5 @@ pub mod never;
 mod units;
 
 pub use admit::{Admitted, Asked, Circumstances, Holds, Mode, Policy, admit, load};
-pub use ledger::{PastAct, cooldown_left, cooling, spent};
+pub use ledger::{PastAct, cooldown_left, cooling, restarts_within_a_day, spent};
 pub use limits::Limits;

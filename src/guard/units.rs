@@ -3,8 +3,8 @@
 
 use super::{Limits, PastAct, never};
 use crate::model::{
-    Confidence, HolderAction, LimitTo, Now, Observed, ProcessFacts, ProcessTarget, Refusal, RefusalReason as Why, Seconds, SnapshotBy,
-    Step, StepKind, Targets, UnitFacts,
+    Bytes, Confidence, HolderAction, LimitTo, Now, Observed, ProcessFacts, ProcessTarget, Refusal, RefusalReason as Why, Seconds, Step,
+    StepKind, Targets, UnitFacts,
 };
 
 /// A process that has just begun may be about to be done.
@@ -17,6 +17,9 @@ const SNAPSHOT_EVERY: Seconds = Seconds(86_400.0);
 const CHANGES_PER_HOUR: usize = 6;
 const BACKOFF_S: f64 = 30.0;
 const BACKOFF_AT_MOST_S: f64 = 300.0;
+/// A unit that is given less than this is stopped rather than limited.
+const LEAST_MEMORY: Bytes = Bytes(16 << 20);
+const LEAST_CPU: u64 = 5;
 /// What the kernel takes.
 const WEIGHTS: std::ops::RangeInclusive<u64> = 1..=10_000;
 
@@ -36,8 +39,12 @@ pub(super) fn shape(step: &Step, limits: &Limits) -> Result<(), Refusal> {
     }
     match step {
         Step::LimitUnit(limit) => match limit.limit {
-            LimitTo::MemoryHigh(bytes) if bytes.0 == 0 => refuse(Why::Malformed, "MemoryHigh=0 lets a unit have nothing"),
-            LimitTo::CpuQuota(0) => refuse(Why::Malformed, "CPUQuota=0 lets a unit do nothing"),
+            LimitTo::MemoryHigh(bytes) if bytes < LEAST_MEMORY => {
+                refuse(Why::Malformed, format!("MemoryHigh={} lets a unit have nothing", bytes.0))
+            }
+            LimitTo::CpuQuota(percent) if percent < LEAST_CPU => {
+                refuse(Why::Malformed, format!("CPUQuota={percent}% lets a unit do nothing"))
+            }
             LimitTo::CpuWeight(weight) if !WEIGHTS.contains(&weight) => refuse(Why::Malformed, format!("CPUWeight={weight} is none")),
             LimitTo::MemoryHigh(_) | LimitTo::CpuQuota(_) | LimitTo::CpuWeight(_) => Ok(()),
         },
@@ -52,11 +59,7 @@ pub(super) fn shape(step: &Step, limits: &Limits) -> Result<(), Refusal> {
         }
         Step::SnapshotHeap(snapshot) => {
             let under = limits.heap_snapshot_roots.iter().any(|root| snapshot.folder.is_under(root));
-            if under || snapshot.by != SnapshotBy::Jcmd {
-                Ok(())
-            } else {
-                refuse(Why::OutsideRoots, format!("{} is under none of heap_snapshot_roots", snapshot.folder))
-            }
+            if under { Ok(()) } else { refuse(Why::OutsideRoots, format!("{} is under none of heap_snapshot_roots", snapshot.folder)) }
         }
         _ => Ok(()),
     }
@@ -269,7 +272,9 @@ fn named(process: &ProcessTarget) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::model::{BootId, Bytes, HeapSnapshot, Holder, IncidentId, IntentId, Preference, RunbookId, Subject, UnitLimit, UnitTarget};
+    use crate::model::{
+        BootId, HeapSnapshot, Holder, IncidentId, IntentId, Preference, RunbookId, SnapshotBy, Subject, UnitLimit, UnitTarget,
+    };
 
     pub(in crate::guard) fn facts() -> UnitFacts {
         UnitFacts {

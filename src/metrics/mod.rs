@@ -52,6 +52,11 @@ impl Metrics {
         lock(&self.counts).incident_opened(runbook);
     }
 
+    /// A person was told, at the end of an incident or in the middle of it.
+    pub fn escalated(&self, runbook: &str) {
+        lock(&self.counts).escalated(runbook);
+    }
+
     pub fn incident_closed(&self, runbook: &str, outcome: Outcome) {
         lock(&self.counts).incident_closed(runbook, outcome);
     }

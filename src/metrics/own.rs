@@ -33,6 +33,7 @@ const VERDICTS: [&str; 3] = ["resolved", "not_resolved", "unknown"];
 pub(super) struct Counts {
     samples: u64,
     opened: BTreeMap<String, u64>,
+    escalated: BTreeMap<String, u64>,
     closed: BTreeMap<(String, &'static str), u64>,
     steps: BTreeMap<(String, &'static str), u64>,
     freed: BTreeMap<String, u64>,
@@ -48,6 +49,7 @@ impl Counts {
         Self {
             samples: 0,
             opened: runbooks().map(|r| (r, 0)).collect(),
+            escalated: runbooks().map(|r| (r, 0)).collect(),
             closed: each(&Outcome::ALL.map(Outcome::as_str)),
             steps: each(&STEP_OUTCOMES),
             freed: runbooks().map(|r| (r, 0)).collect(),
@@ -63,6 +65,10 @@ impl Counts {
 
     pub(super) fn incident_opened(&mut self, runbook: &str) {
         *self.opened.entry(runbook.to_owned()).or_default() += 1;
+    }
+
+    pub(super) fn escalated(&mut self, runbook: &str) {
+        *self.escalated.entry(runbook.to_owned()).or_default() += 1;
     }
 
     pub(super) fn incident_closed(&mut self, runbook: &str, outcome: Outcome) {
@@ -103,6 +109,8 @@ impl Counts {
         to.family("byteport_build_info", Kind::Gauge, "Constant 1, labelled with the version.").series(&build, true);
         to.single("byteport_samples_total", Kind::Counter, "Samples taken.", self.samples);
         by_runbook(to, "byteport_incidents_opened_total", "Incidents opened, by runbook.", &self.opened);
+        let told = "Times that a person was told, by runbook: at the end of an incident, or in the middle of one that goes on.";
+        by_runbook(to, "byteport_escalations_total", told, &self.escalated);
         by_outcome(to, "byteport_incidents_closed_total", "Incidents closed, by runbook and outcome.", &self.closed);
         by_outcome(to, "byteport_steps_total", "Steps carried out, by runbook and how they ended.", &self.steps);
         by_runbook(to, "byteport_freed_bytes_total", "Bytes that steps gave back, by runbook.", &self.freed);

@@ -21,6 +21,8 @@ const MAX_BYTES: u64 = 64 << 20;
 const KEEP_S: f64 = 30.0 * 86_400.0;
 /// Refusals written down per hour; a peer that only knocks must not be able to fill the disk.
 const REFUSALS_PER_HOUR: usize = 500;
+/// Of why something was refused, in characters.
+const LONGEST_DETAIL: usize = 500;
 
 #[derive(Debug)]
 pub struct Ledger {
@@ -195,6 +197,10 @@ impl Ledger {
     /// When the intent was begun, or there is no room.
     pub fn refused(&mut self, intent: &IntentId, at: &Now, refusal: &Refusal) -> Result<(), RecordError> {
         self.acts.refused.retain(|_, (_, then)| at.proven_since(then).0 < KEEP_S);
+        self.cut(at)?;
+        // A taken-over agent may choose what is refused, and so what is said of it.
+        let detail = refusal.detail.chars().take(LONGEST_DETAIL).collect::<String>();
+        let refusal = &Refusal::new(refusal.reason, detail);
         let line = Line::Refused { intent: intent.clone(), refusal: refusal.clone() };
         let known = self.acts.refused.get(intent).is_some_and(|(r, _)| r == refusal);
         let recent = self.acts.refused.values().filter(|(_, then)| at.proven_since(then).0 < 3600.0).count();

@@ -94,16 +94,36 @@ impl Router {
     }
 
     /// The episode has ended. Signals that are still raised are remembered, so that they do not start it over and over. `answered`: those that it
-    /// knew of. What was raised, or got worse, while it was ending was told to nobody, and gets an episode now.
-    pub fn closed(&mut self, runbook: &RunbookId, subject: &Subject, answered: &[Signal]) -> Option<Routed> {
-        let case = self.cases.get_mut(&(runbook.clone(), subject.clone()))?;
+    /// knew of. What was raised, or got worse, while it was ending was told to nobody, and gets an episode now: that of its own subject, where
+    /// what is said of a unit had joined the host's.
+    pub fn closed(&mut self, runbook: &RunbookId, subject: &Subject, answered: &[Signal]) -> Vec<Routed> {
+        let key = (runbook.clone(), subject.clone());
+        let Some(case) = self.cases.get_mut(&key) else { return Vec::new() };
         let missed = |raised: &Signal| {
             !answered.iter().any(|known| is_same(known, raised) && known.severity >= raised.severity && known.since == raised.since)
         };
-        case.open = case.signals.iter().any(missed);
-        let again = case.open.then(|| Routed::Open { runbook: runbook.clone(), subject: subject.clone(), signals: case.signals.clone() });
+        let of_a_unit = |signal: &Signal| matches!(signal.subject, Subject::Unit { .. }) && signal.subject != *subject;
+        let (moved, kept): (Vec<Signal>, Vec<Signal>) =
+            std::mem::take(&mut case.signals).into_iter().partition(|s| of_a_unit(s) && missed(s));
+        case.open = kept.iter().any(missed);
+        case.signals = kept;
+        let mut touched: Vec<(RunbookId, Subject)> = case.open.then(|| key.clone()).into_iter().collect();
+        for signal in moved {
+            let own = (runbook.clone(), signal.subject.clone());
+            self.cases.entry(own.clone()).or_insert(Case { signals: Vec::new(), open: false }).signals.push(signal);
+            if !touched.contains(&own) {
+                touched.push(own);
+            }
+        }
+        let mut out = Vec::new();
+        for (runbook, subject) in touched {
+            let Some(case) = self.cases.get_mut(&(runbook.clone(), subject.clone())) else { continue };
+            let (signals, joins) = (case.signals.clone(), case.open && (&runbook, &subject) != (&key.0, &key.1));
+            case.open = true;
+            out.push(if joins { Routed::Signals { runbook, subject, signals } } else { Routed::Open { runbook, subject, signals } });
+        }
         self.cases.retain(|_, case| case.open || !case.signals.is_empty());
-        again
+        out
     }
 
     /// It ended by a defect: starting it again for the same signals would end in the same way.
@@ -242,7 +262,7 @@ mod tests {
     fn what_stays_raised_opens_nothing_again_until_it_changes() {
         let mut router = Router::default();
         told(&mut router, vec![Change::Raised(high())]);
-        assert_eq!(router.closed(&disk(), &root(), &[high()]), None);
+        assert_eq!(router.closed(&disk(), &root(), &[high()]), []);
         assert_eq!(told(&mut router, vec![]), [""; 0]);
         let worse = Signal { severity: Severity::Critical, ..high() };
         assert_eq!(told(&mut router, vec![Change::Raised(worse.clone())]), ["open / 1"]);
@@ -258,14 +278,15 @@ mod tests {
         told(&mut router, vec![Change::Raised(high())]);
         let filling = signal("disk_filling", root(), Severity::Warning);
         assert_eq!(told(&mut router, vec![Change::Raised(filling.clone())]), ["signals / 2"]);
-        let Some(Routed::Open { signals, .. }) = router.closed(&disk(), &root(), &[high()]) else { panic!("it is lost") };
-        assert_eq!(signals, [high(), filling.clone()]);
+        let again = router.closed(&disk(), &root(), &[high()]);
+        let [Routed::Open { signals, .. }] = &again[..] else { panic!("it is lost") };
+        assert_eq!(*signals, [high(), filling.clone()]);
         assert_eq!(told(&mut router, vec![Change::Raised(filling.clone())]), ["signals / 2"], "it is open");
-        assert_eq!(router.closed(&disk(), &root(), &[high(), filling.clone()]), None, "now it was answered");
+        assert_eq!(router.closed(&disk(), &root(), &[high(), filling.clone()]), [], "now it was answered");
 
         let worse = Signal { severity: Severity::Critical, ..high() };
         assert_eq!(told(&mut router, vec![Change::Raised(worse)]), ["open / 2"]);
-        assert!(router.closed(&disk(), &root(), &[high(), filling]).is_some(), "it knew of less");
+        assert_eq!(router.closed(&disk(), &root(), &[high(), filling]).len(), 1, "it knew of less");
         router.lost(&disk(), &root());
         assert_eq!(told(&mut router, vec![]), [""; 0], "a defect is not repeated");
         assert_eq!(router.afresh().len(), 1, "and not forgotten");
@@ -310,6 +331,22 @@ mod tests {
         assert_eq!(told(&mut router, vec![Change::Cleared(flat_out())]), ["signals this host 2"]);
         // The host's own first, in the same sample.
         assert_eq!(told(&mut Router::default(), vec![Change::Raised(saturated()), Change::Raised(flat_out())]), ["open this host 2"]);
+    }
+
+    /// The host was healed; what its diagnosis did not look at is each unit's own affair.
+    #[test]
+    fn a_unit_that_was_not_answered_gets_an_episode_of_its_own() {
+        let cpu = RunbookId::new("cpu");
+        let other = Signal { subject: Subject::Unit { name: "other.service".into() }, ..throttled() };
+        let mut router = Router::default();
+        told(&mut router, vec![Change::Raised(saturated()), Change::Raised(throttled()), Change::Raised(other.clone())]);
+        let again = router.closed(&cpu, &Subject::Host, &[saturated(), throttled()]);
+        let open = Routed::Open { runbook: cpu.clone(), subject: other.subject.clone(), signals: vec![other.clone()] };
+        assert_eq!(again, [open]);
+        assert_eq!(told(&mut router, vec![Change::Cleared(other.clone())]), ["signals other.service 0"], "it is told what becomes of it");
+        assert_eq!(router.closed(&cpu, &other.subject, &[]), []);
+        // What stays raised and was answered opens nothing, neither here nor there.
+        assert_eq!(told(&mut router, vec![Change::Cleared(throttled()), Change::Cleared(saturated())]), [""; 0]);
     }
 
     #[test]

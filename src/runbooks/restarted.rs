@@ -5,8 +5,8 @@ use crate::model::{Deploy, DeploySource, Now, UnitFacts};
 
 /// What starts within this time after the host's own start was not released.
 const BOOT_S: f64 = 600.0;
-/// It was followed for so much longer than it runs that it ran before.
-const BEFORE_S: f64 = 60.0;
+/// It was seen so shortly before it began that it was running then: a job that begins every hour is no release.
+const BEFORE_S: f64 = 120.0;
 
 impl FocusedAsk<'_> {
     /// `None`: it runs for longer than that, or its start was systemd's own, this agent's, or the first that is known.
@@ -14,7 +14,7 @@ impl FocusedAsk<'_> {
         let history = self.history;
         let runs_for_s = facts.active_for_s;
         let began_s = now.uptime_s - runs_for_s;
-        let ran_before = history.group(&facts.cgroup).is_some_and(|past| past.over.0 > runs_for_s + BEFORE_S);
+        let ran_before = history.group_seen(&facts.cgroup, began_s - BEFORE_S, began_s - 1.0);
         let by_others = facts.restarts == 0 && !history.is_own_restart(&facts.name, began_s);
         let lately = facts.active == "active" && runs_for_s <= within_s && began_s > BOOT_S;
         let at = now.wall.checked_sub(jiff::SignedDuration::try_from_secs_f64(runs_for_s).ok()?).ok()?;
@@ -37,8 +37,13 @@ mod tests {
         Now { wall: jiff::Timestamp::from_second(1_000_000).unwrap(), boot: BootId("a".into()), uptime_s: 10_000.0 }
     }
 
-    /// Its group was seen every five minutes, from then on.
+    /// Its group was seen every minute, from then on.
     fn followed(from_s: f64) -> History {
+        seen_but(from_s, 0.0..0.0)
+    }
+
+    /// The same, but for a gap.
+    fn seen_but(from_s: f64, gap: std::ops::Range<f64>) -> History {
         let mut history = History::default();
         let blank: Sample = serde_json::from_value(serde_json::json!({
             "at": now(), "filesystems": {"unavailable": {"why": "-"}}, "disks": {"unavailable": {"why": "-"}},
@@ -53,8 +58,10 @@ mod tests {
             let group = CgroupUse { path: "/system.slice/shop.service".into(), memory_bytes: Some(1), ..CgroupUse::default() };
             let groups = Cgroups { version: CgroupVersion::V2, count: 1, top: vec![group], cut: 0, unreadable: 0 };
             sample.readings.cgroups = Observed::fresh(groups);
-            history.push(&sample);
-            at_s += 300.0;
+            if !gap.contains(&at_s) {
+                history.push(&sample);
+            }
+            at_s += 60.0;
         }
         history
     }
@@ -80,6 +87,8 @@ mod tests {
         assert_eq!(told(&history, |f| f.restarts = 1), None, "systemd's own");
         assert_eq!(told(&history, |f| f.active = "activating".into()), None);
         assert_eq!(told(&followed(8900.0), |_| {}), None, "nobody knows whether it ran before");
+        // It ran an hour ago, and not right before.
+        assert_eq!(told(&seen_but(1000.0, 8000.0..8800.0), |_| {}), None, "it begins every hour");
         let mut by_us = history;
         by_us.restarts(UNIT, &Now { uptime_s: 8700.0, ..now() });
         assert_eq!(told(&by_us, |_| {}), None, "by this agent");

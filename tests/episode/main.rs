@@ -273,9 +273,94 @@ fn new_trouble_under_a_limit_that_stands_gets_a_round_of_its_own_and_not_without
 }
 
 #[test]
+fn one_calm_moment_ends_no_holding() {
+    // Enough and not resolved to the end of the second round; then calm for one look, and pressed again for three.
+    let pressed = |looks| std::iter::repeat_n(79.5, looks);
+    let held = World {
+        usage: [96.0].into_iter().chain(pressed(56)).chain([70.0]).chain(pressed(3)).chain([70.0]).collect(),
+        steps: -1,
+        ..World::default()
+    };
+    let mut world = held;
+    world.whole();
+    assert_eq!(world.finished, Some(Outcome::Healed), "{:?}", world.story);
+    assert!(world.usage.len() == 1, "it looked on to the end: {:?}", world.usage);
+}
+
+#[test]
+fn what_a_person_has_taken_back_is_his_from_then_on() {
+    let intents = |list: &[&str]| list.iter().map(|i| IntentId((*i).into())).collect();
+    let mut world = World { usage: [96.0, 79.5].into(), steps: -1, ..World::default() };
+    world.by_hand = Some((3, intents(&["toy-1/1.1", "toy-1/2.1"])));
+    world.whole();
+    assert_eq!((world.finished, world.undone.len()), (Some(Outcome::Escalated), 0), "{:?}", world.story);
+    assert!(world.clock < 3600.0, "{} s", world.clock);
+    // What he has left is still looked after.
+    let mut world = World { usage: [96.0, 79.5].into(), steps: -1, ..World::default() };
+    world.by_hand = Some((3, intents(&["toy-1/1.1"])));
+    world.whole();
+    assert_eq!((world.finished, world.undone), (Some(Outcome::Escalated), vec!["toy-1/2.1".to_owned()]), "{:?}", world.story);
+    assert!(world.clock > 3600.0);
+}
+
+#[test]
+fn who_was_cut_off_or_had_to_let_go_has_answered_nothing() {
+    let unit = |name: &str| Signal { subject: Subject::Unit { name: name.into() }, ..signals()[0].clone() };
+    let mut held = episode();
+    let first = held.on(Event::Begin, &now(0.0));
+    let mut world = World { usage: [96.0, 79.5].into(), steps: -1, ..World::default() };
+    world.run(&mut held, first);
+    assert_eq!((world.finished, held.answered()), (Some(Outcome::Escalated), vec![]), "its time was over, and the cause is still there");
+    let mut healed = episode();
+    let first = healed.on(Event::Begin, &now(0.0));
+    healed.on(Event::Signals(vec![signals()[0].clone(), unit("a child"), unit("other")]), &now(0.0));
+    World::default().run(&mut healed, first);
+    assert_eq!(healed.answered(), [signals()[0].clone(), unit("a child")], "another unit is that unit's own affair");
+    let (mut cut, first) = episode().resume(left(None, vec![IntentId("toy-1/1.1".into())]), &now(0.0));
+    cut.on(Event::Signals(signals()), &now(0.0));
+    let mut world = World { usage: [70.0].into(), ..World::default() };
+    world.run(&mut cut, first);
+    assert_eq!((world.finished, cut.answered()), (Some(Outcome::Healed), vec![]), "raised again since it was cut off, and not looked at");
+}
+
+#[test]
+fn what_nobody_had_raised_when_it_was_diagnosed_gets_a_round_while_a_limit_stands() {
+    let more = Signal { kind: SignalKind::new("other"), ..signals()[0].clone() };
+    let with = vec![signals()[0].clone(), more];
+    let mut world = World { usage: [96.0, 79.5].into(), steps: -1, signals: vec![with.clone(), with].into(), ..World::default() };
+    world.whole();
+    assert_eq!(world.acts.len(), 3, "two rounds, and one more for it: {:?}", world.acts);
+}
+
+#[test]
+fn a_limit_that_could_not_be_taken_back_still_stands_after_a_crash() {
+    let intent = IntentId("toy-1/1.1".into());
+    let began = Body::Intent {
+        intent: intent.clone(),
+        round: 1,
+        step: 1,
+        kind: StepKind::CpuWeight,
+        subject: subject(),
+        files: 0,
+        bytes: 0,
+        on: None,
+    };
+    let refused = Body::UndoRefused { intent: intent.clone(), refusal: Refusal::new(RefusalReason::NotAvailable, "systemd is silent") };
+    let undone = Body::Undone { intent: intent.clone(), effect: effect() };
+    let entry = |body| Entry { seq: 1, incident: IncidentId("toy-1".into()), at: now(0.0), body };
+    assert_eq!(Left::of([began.clone(), refused.clone()].map(entry).into()).standing, [intent]);
+    assert_eq!(Left::of([began, refused, undone].map(entry).into()).standing, []);
+}
+
+#[test]
 fn taking_back_is_tried_again_while_nobody_is_there_and_told_when_it_cannot_be() {
     let nobody = || std::iter::repeat_n(RefusalReason::NoActuator, 5);
     let mut world = World { undo: nobody().collect(), steps: -1, ..World::default() };
+    world.whole();
+    assert_eq!((world.finished, world.undone.len()), (Some(Outcome::Healed), 1));
+    // systemd does not answer while it is executed anew.
+    let silent = std::iter::repeat_n(RefusalReason::NotAvailable, 20);
+    let mut world = World { undo: silent.collect(), steps: -1, ..World::default() };
     world.whole();
     assert_eq!((world.finished, world.undone.len()), (Some(Outcome::Healed), 1));
     // As long as a step of somebody else's may take.

@@ -171,6 +171,8 @@ pub struct World {
     pub steps: i64,
     /// Signals that come with each pause of a minute.
     pub signals: VecDeque<Vec<Signal>>,
+    /// In which pause of a minute a person takes back what was done under these intents.
+    pub by_hand: Option<(u32, Vec<IntentId>)>,
     /// Answers to taking back; then it works.
     pub undo: VecDeque<RefusalReason>,
     pub undone: Vec<String>,
@@ -195,6 +197,7 @@ impl Default for World {
             confidence: 0.9,
             steps: 2,
             signals: VecDeque::new(),
+            by_hand: None,
             undo: VecDeque::new(),
             undone: Vec::new(),
             perform: VecDeque::new(),
@@ -253,6 +256,12 @@ impl World {
                     self.clock += time.as_secs_f64();
                     if let Some(signals) = (time.as_secs() == 60).then(|| self.signals.pop_front()).flatten() {
                         queue.extend(episode.on(Event::Signals(signals), &now(self.clock)));
+                    }
+                    if let Some((0, intents)) = self.by_hand.take_if(|(n, _)| {
+                        *n = n.saturating_sub(u32::from(time.as_secs() == 60));
+                        *n == 0
+                    }) {
+                        queue.extend(episode.on(Event::TakenBack(intents), &now(self.clock)));
                     }
                     Some(Event::Timer)
                 }

@@ -47,7 +47,8 @@ impl Left {
                         left.standing.retain(|s| s != &intent);
                     }
                 }
-                Body::Undone { intent, .. } | Body::UndoRefused { intent, .. } => left.standing.retain(|s| s != &intent),
+                // One that could not be taken back stands.
+                Body::Undone { intent, .. } => left.standing.retain(|s| s != &intent),
                 _ => {}
             }
         }

@@ -4,6 +4,7 @@
 //! the same one. Commands are carried out in their order, and every [`Command::Record`] is durable before a [`Command::Act`] starts:
 //! that is the write-ahead rule.
 
+mod answered;
 mod left;
 mod standing;
 mod verifying;
@@ -108,6 +109,11 @@ pub struct Episode {
     held: bool,
     /// All signals were clear at some time while it was held.
     relieved: bool,
+    /// Since when something has been held, and whether the last look found that it need not be any more.
+    held_since: Option<Now>,
+    calm: bool,
+    /// What was held was let go because its time was over, and not because the cause is gone.
+    expired: bool,
     /// Rounds that only took the place of one that had to wait.
     waits: u32,
     /// The plan was made before the agent was stopped, nobody knows how long ago: none of its steps is taken any more.
@@ -150,6 +156,9 @@ impl Episode {
             taken: Vec::new(),
             held: false,
             relieved: false,
+            held_since: None,
+            calm: false,
+            expired: false,
             waits: 0,
             stale: false,
         }
@@ -189,17 +198,6 @@ impl Episode {
         &self.signals
     }
 
-    /// The signals that need no further look when this episode has ended. What was raised of another unit than the one that was found guilty, after
-    /// the diagnosis, nobody has looked at; the host itself was looked at again to the end.
-    pub fn answered(&self) -> Vec<Signal> {
-        let behind = self.decision.as_ref().and_then(|(diagnosis, _)| diagnosis.behind.as_deref());
-        let is_answered = |signal: &&Signal| match &signal.subject {
-            Subject::Unit { name } => signal.subject == self.subject || behind == Some(name) || self.diagnosed.contains(signal),
-            Subject::Host | Subject::Filesystem { .. } | Subject::Disk { .. } | Subject::Process { .. } => true,
-        };
-        self.signals.iter().filter(is_answered).cloned().collect()
-    }
-
     /// What of this episode stands now, as far as it is known: the next look must not take it for somebody else's doing.
     pub fn in_force(&self) -> Vec<Step> {
         self.taken.iter().filter(|(intent, _)| self.standing.contains(intent)).map(|(_, step)| step.clone()).collect()
@@ -219,6 +217,7 @@ impl Episode {
                 vec![record(opened), gather]
             }
             (_, Event::Signals(signals)) => self.signals_changed(signals),
+            (_, Event::TakenBack(intents)) => self.taken_back(&intents),
             (_, Event::NoRecord { why }) => self.no_record(why),
             (State::Gathering, Event::Gathered(recorded)) => self.decide(recorded, now),
             (State::Gathering, Event::GatherFailed { why }) => self.escalate_and_close(&format!("the evidence could not be taken: {why}")),
@@ -328,7 +327,7 @@ impl Episode {
     }
 
     fn turn(&mut self, step: usize, tries: u32, here: Circumstances<'_>) -> Vec<Command> {
-        let now = here.now;
+        let (now, past) = (here.now, here.past);
         let Some((diagnosis, plan)) = self.decision.clone() else { return Vec::new() };
         let Some(planned) = plan.steps.get(step) else { return self.ladder_end(now) };
         if self.signals.is_empty() && self.acted == 0 {
@@ -355,8 +354,14 @@ impl Episode {
                 let intent = self.intent(step);
                 let (files, bytes) = guard::load(&planned.step);
                 let mut commands = Vec::new();
-                if diagnosis.critical && !self.escalated {
-                    let reason = format!("critical, and worked on from now on: {}", diagnosis.summary);
+                let again = guard::restarts_within_a_day(past, &planned.step, now);
+                let reason = match (diagnosis.critical, again) {
+                    (true, _) => Some(format!("critical, and worked on from now on: {}", diagnosis.summary)),
+                    // It would go on like that for ever, and nobody would hear of it.
+                    (false, 1..) => Some(format!("restarted again, after {again} times within a day: {}", diagnosis.summary)),
+                    (false, 0) => None,
+                };
+                if let Some(reason) = reason.filter(|_| !self.escalated) {
                     commands.push(record(Body::Escalated { escalation: Escalation { reason, follow_ups: plan.follow_ups } }));
                     self.escalated = true;
                 }

@@ -2,7 +2,7 @@
 //! ends only when the cause is gone: while a limit is all that keeps the host well, a person is told and the limit stays.
 
 use super::{Command, Episode, State, note, record};
-use crate::model::{Body, Effect, EffectState, IntentId, Now, Outcome, Phase, Recorded, Refusal, RefusalReason, Seconds, Verdict};
+use crate::model::{Body, Effect, EffectState, IntentId, Now, Outcome, Phase, Recorded, Refusal, RefusalReason, Seconds, Signal, Verdict};
 use crate::runbooks::Depth;
 
 /// What comes after everything is taken back.
@@ -89,12 +89,23 @@ impl Episode {
 
     /// The host is well as long as the limit stands. The turn is free for others.
     pub(super) fn hold(&mut self, now: &Now) -> Vec<Command> {
-        self.state = State::HoldPause { since: now.clone() };
+        // However many rounds there are, together they hold no longer than one may.
+        let since = self.held_since.get_or_insert_with(|| now.clone()).clone();
+        self.state = State::HoldPause { since };
         self.relieved = self.signals.is_empty();
         let most = Seconds(self.timing.hold_at_most.as_secs_f64());
         let text =
             format!("what was limited stays limited until the cause is gone, at most {most}; to lift it now: byteportctl undo {}", self.id);
         vec![note(&text), Command::ReleaseTurn, Command::Wait(self.timing.hold_every)]
+    }
+
+    /// A person has taken these back by hand: he goes on from here.
+    pub(super) fn taken_back(&mut self, intents: &[IntentId]) -> Vec<Command> {
+        self.standing.retain(|standing| !intents.contains(standing));
+        if self.standing.is_empty() && matches!(self.state, State::Holding { .. } | State::HoldPause { .. }) {
+            return self.close(Outcome::Escalated, "what was limited was taken back by hand: whoever did that goes on from here");
+        }
+        Vec::new()
     }
 
     pub(super) fn look_at_held(&mut self, since: Now) -> Vec<Command> {
@@ -103,19 +114,29 @@ impl Episode {
     }
 
     pub(super) fn still_held(&mut self, since: Now, recorded: Option<&Recorded>, now: &Now) -> Vec<Command> {
+        let was_calm = std::mem::take(&mut self.calm);
         if let Some(Verdict::Resolved { why }) = recorded.map(|recorded| self.judge(self.before.as_ref(), recorded)) {
+            // One calm moment may be a pause: taken off then, the limit would be set again in a minute.
+            if !was_calm {
+                self.calm = true;
+                self.state = State::HoldPause { since };
+                return vec![Command::Wait(self.timing.refill_after)];
+            }
             let mut commands = vec![record(Body::Verdict { verdict: Verdict::Resolved { why: why.clone() } })];
             commands.extend(self.close(Outcome::Healed, &format!("{why}; the limit is not needed any more")));
             return commands;
         }
-        // It had become well and is sick again although what was limited still is: somebody else, or more of the same.
-        // After a step that was lost a person looks first, here as well.
-        if self.relieved && !self.signals.is_empty() && self.round < ROUNDS_HELD && !self.uncertain {
+        // It had become well and is sick again although what was limited still is, or something is raised that no diagnosis knew of: somebody
+        // else, or more of the same. After a step that was lost a person looks first, here as well.
+        let is_new = |raised: &Signal| !self.diagnosed.iter().any(|known| known.kind == raised.kind && known.subject == raised.subject);
+        let again = self.relieved && !self.signals.is_empty() || self.signals.iter().any(is_new);
+        if again && self.round < ROUNDS_HELD && !self.uncertain {
             self.relieved = false;
             return self.another_round("a signal is raised again while a limit stands: one more round, with new evidence");
         }
         let most = Seconds(self.timing.hold_at_most.as_secs_f64());
         if now.at_most_since(&since) >= most {
+            self.expired = true;
             return self.close(Outcome::Escalated, &format!("the cause is still there after {most}; what was limited is not any more"));
         }
         self.state = State::HoldPause { since };
@@ -123,7 +144,8 @@ impl Episode {
     }
 }
 
-/// Worth another try: nobody was there to do it, or he was busy, or could not write it down.
+/// Worth another try: nobody was there to do it, or he was busy, or could not write it down, or systemd did not answer him.
 const fn passes(reason: RefusalReason) -> bool {
-    matches!(reason, RefusalReason::NoActuator | RefusalReason::AnotherEpisode | RefusalReason::LedgerUntrusted)
+    use RefusalReason::{AnotherEpisode, LedgerUntrusted, NoActuator, NotAvailable};
+    matches!(reason, NoActuator | AnotherEpisode | LedgerUntrusted | NotAvailable)
 }

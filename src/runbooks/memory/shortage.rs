@@ -2,7 +2,7 @@
 
 use super::Params;
 use super::evidence::{Evidence, Group, Kill, percent_of, share_of};
-use super::signals::{HEAP, OOM};
+use super::signals::{HEAP, OOM, SWAP};
 use super::suspects::at_high;
 use crate::model::{Bytes, HostPath, Percent, Seconds, service_of};
 
@@ -30,7 +30,13 @@ pub(super) fn is_short(evidence: &Evidence, params: &Params) -> Option<bool> {
 }
 
 fn of_host(evidence: &Evidence, params: &Params) -> Option<bool> {
-    evidence.memory.value().map(|memory| memory.used_percent() >= params.used_floor_percent)
+    let used = evidence.memory.value()?.used_percent() >= params.used_floor_percent;
+    Some(used || is_thrashing(evidence, params))
+}
+
+/// Pages come back from swap as fast as when that was raised: whatever is available, somebody does not have what he works with.
+fn is_thrashing(evidence: &Evidence, params: &Params) -> bool {
+    evidence.has(&SWAP) && evidence.swap_in_per_s.value().is_some_and(|pages| *pages >= params.swap_in_pages_per_s / 2.0)
 }
 
 /// How much of the shortage an excess explains, 0..1. A host that is hardly beyond its floor is not explained by whoever has that little too

@@ -6,7 +6,7 @@ use super::Params;
 use super::evidence::{Memory, percent_of};
 use crate::detect::{Condition, History, Wants};
 use crate::model::{
-    Bytes, CgroupUse, JournalEntry, KernelEvent, KernelEventKind, Observed, Percent, Sample, Seconds, Severity, SignalKind, Subject,
+    Bytes, CgroupUse, JournalEntry, KernelEvent, KernelEventKind, Observed, Percent, Sample, Seconds, Severity, SignalKind, Stall, Subject,
     service_of,
 };
 use crate::runbooks::SignalSpec;
@@ -127,10 +127,12 @@ fn used(sample: &Sample, history: &History, params: &Params) -> Says {
 /// A stall that was told, by the kernel or by whoever looks at its counters, is one of now for this long.
 const STALL_S: f64 = 5.0;
 
+/// And it is over when none was told for so long.
+const STALL_OVER_S: f64 = 60.0;
+
 /// What was told of one lately, if it is as long as this runbook minds.
 fn told_stall(sample: &Sample, params: &Params) -> Option<String> {
-    let stall = sample.stall.filter(|stall| stall.stalled_us as f64 >= params.stall_s.0 * 1e6)?;
-    let ago_s = (sample.at.uptime_s - stall.at_s).max(0.0);
+    let (stall, ago_s) = last_stall(sample, params)?;
     let span = |us: u64| format!("{:.0} ms", us as f64 / 1e3);
     let detail = format!("all tasks waited for memory for {} within {}", span(stall.stalled_us), span(stall.within_us));
     (ago_s <= STALL_S).then_some(detail)
@@ -150,11 +152,20 @@ fn stall(sample: &Sample, params: &Params) -> Says {
             match waiting {
                 // One that lasts is a stall whoever tells of it.
                 waiting if waiting.0 >= params.stall_s.0 * 100.0 => (at_once(Severity::Critical), detail),
-                waiting if waiting < STALL_OVER => (Wants::Clear, detail),
+                // One that comes again every half minute is one, and not a hundred in an hour.
+                waiting if waiting < STALL_OVER && last_stall(sample, params).is_none_or(|(_, ago_s)| ago_s > STALL_OVER_S) => {
+                    (Wants::Clear, detail)
+                }
                 _ => (Wants::Stay, detail),
             }
         }
     }
+}
+
+/// And how long ago it was told.
+fn last_stall(sample: &Sample, params: &Params) -> Option<(Stall, f64)> {
+    let stall = sample.stall.filter(|stall| stall.stalled_us as f64 >= params.stall_s.0 * 1e6)?;
+    Some((stall, (sample.at.uptime_s - stall.at_s).max(0.0)))
 }
 
 fn swap(sample: &Sample, history: &History, params: &Params) -> Says {

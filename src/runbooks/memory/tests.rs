@@ -123,7 +123,8 @@ fn a_stall_lasts_until_nobody_waits() {
         sample.stall = Some(crate::model::Stall { at_s: 100.0 - ago_s, stalled_us, within_us: 1_000_000, told_by });
         of(&STALL, &[sample])
     };
-    assert_eq!((by_the_kernel(0.0, 150_000, 850), by_the_kernel(5.0, 150_000, 850), by_the_kernel(5.5, 150_000, 850)), ('C', 'C', '-'));
+    assert_eq!((by_the_kernel(0.0, 150_000, 850), by_the_kernel(5.0, 150_000, 850), by_the_kernel(5.5, 150_000, 850)), ('C', 'C', '='));
+    assert_eq!((by_the_kernel(60.0, 150_000, 850), by_the_kernel(60.5, 150_000, 850)), ('=', '-'), "none for a minute");
     assert_eq!((by_the_kernel(0.0, 149_999, 850), by_the_kernel(0.0, 150_000, 840)), ('-', 'W'), "too short; and where memory is left");
 }
 

@@ -201,12 +201,29 @@ fn a_unit_that_is_gone_needs_nothing() {
     let step = to(&unit, LimitTo::CpuQuota(10));
     assert_eq!(asked(&stand, 1, step.clone()).done, 1);
     systemctl(&["stop", "brief.service"]);
-    fs::remove_file("/run/systemd/system/brief.service").unwrap();
-    fs::remove_dir_all("/run/systemd/system.control/brief.service.d").unwrap();
+    let unit_file = Path::new("/run/systemd/system/brief.service");
+    let text = fs::read(unit_file).unwrap();
+    fs::remove_file(unit_file).unwrap();
     systemctl(&["daemon-reload"]);
     let effect = undone(&stand, 1, step);
     assert_eq!((effect.state, effect.done), (EffectState::Done, 0), "{effect:?}");
-    assert!(effect.notes[0].contains("not there any more"), "{effect:?}");
+    assert!(effect.notes[0].contains("not there any more, and its limit with it"), "{effect:?}");
+    // Installed again, it begins without.
+    fs::write(unit_file, text).unwrap();
+    systemctl(&["daemon-reload"]);
+    systemctl(&["start", "brief.service"]);
+    assert_eq!(show("brief.service", "CPUQuotaPerSecUSec"), "infinity");
+
+    // What somebody has set since is his.
+    let unit = service("brief-too.service", "");
+    let step = to(&unit, LimitTo::CpuWeight(7));
+    assert_eq!(asked(&stand, 3, step.clone()).done, 1);
+    systemctl(&["set-property", "--runtime", "brief-too.service", "CPUWeight=9"]);
+    systemctl(&["stop", "brief-too.service"]);
+    fs::remove_file("/run/systemd/system/brief-too.service").unwrap();
+    systemctl(&["daemon-reload"]);
+    let effect = undone(&stand, 3, step);
+    assert!(effect.notes[0].contains("somebody else's waits"), "{effect:?}");
 
     // One that is only stopped keeps what was set at runtime for its next start.
     let unit = service("rests.service", "");

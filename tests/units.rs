@@ -37,7 +37,7 @@ fn a_systemd_that_never_answers_is_not_waited_for_without_end() {
     // It takes connections, and that is all.
     let _bus = UnixListener::bind(dir.path().join("run/dbus/system_bus_socket")).unwrap();
     let error = host.unit("a.service").unwrap_err();
-    assert!(matches!(&error, ReadError::NotHere { why, .. } if why.contains("has not answered within 10 s")), "{error}");
+    assert!(matches!(&error, ReadError::NoAnswer { why, .. } if why.contains("has not answered within 10 s")), "{error}");
 }
 
 fn run(program: &str, args: &[&str]) -> String {

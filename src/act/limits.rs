@@ -6,19 +6,24 @@
 //! runtime.
 
 use std::cell::Cell;
+use std::io::Read;
 use std::time::Duration;
 
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use zbus::Variant;
 
 use super::systemd::{ManagerProxy, ServiceProxy, service_at, unit_at};
 use super::units::{Acted, same_run, tell};
-use super::{Scene, Tally};
+use super::{Scene, Tally, beneath};
 use crate::host::bus::{system_bus, wait_for};
-use crate::model::{BootId, Bytes, Effect, LimitTo, Refusal, RefusalReason, SkipReason, UnitLimit};
+use crate::model::{BootId, Bytes, Effect, HostPath, LimitTo, Refusal, RefusalReason, SkipReason, UnitLimit};
 
 /// Nothing here waits for a job: systemd answers in milliseconds or is not well.
 const ANSWER: Duration = Duration::from_secs(15);
+/// A drop-in with one property is some lines.
+const DROP_IN: u64 = 64 << 10;
 /// As systemd says that no limit is set.
 const NONE: u64 = u64::MAX;
 
@@ -58,6 +63,23 @@ impl Property {
             Self::MemoryHigh => "MemoryHigh",
             Self::CpuWeight => "CPUWeight",
             Self::CpuQuota => "CPUQuotaPerSecUSec",
+        }
+    }
+
+    /// In a unit file.
+    const fn key(self) -> &'static str {
+        match self {
+            Self::MemoryHigh => "MemoryHigh",
+            Self::CpuWeight => "CPUWeight",
+            Self::CpuQuota => "CPUQuota",
+        }
+    }
+
+    /// As systemd writes it into a drop-in.
+    fn line(self, value: u64) -> String {
+        match self {
+            Self::MemoryHigh | Self::CpuWeight => format!("{}={value}", self.key()),
+            Self::CpuQuota => format!("{}={}%", self.key(), value / 10_000),
         }
     }
 
@@ -146,6 +168,33 @@ pub(super) fn lift(notes: &[serde_json::Value], scene: &Scene<'_>) -> Result<Eff
     Ok(tally.finish(scene.now()))
 }
 
+/// Takes away the drop-in of a unit that is gone, which it would be given when it is installed again. `false`: it holds another value by now.
+fn forget(limited: &Limited, scene: &Scene<'_>) -> std::io::Result<bool> {
+    let folder = HostPath::from(format!("/run/systemd/system.control/{}.d", limited.unit).as_str());
+    let file = format!("50-{}.conf", limited.property.key());
+    let dir = match beneath::open_dir(scene.host_root(), &folder) {
+        Ok(dir) => dir,
+        Err(Errno::NOENT) => return Ok(true),
+        Err(e) => return Err(e.into()),
+    };
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let text = match rustix::fs::openat(&dir, file.as_str(), flags, Mode::empty()) {
+        Ok(open) => {
+            let mut text = String::new();
+            std::fs::File::from(open).take(DROP_IN).read_to_string(&mut text)?;
+            text
+        }
+        Err(Errno::NOENT) => return Ok(true),
+        Err(e) => return Err(e.into()),
+    };
+    let ours = limited.property.line(limited.set);
+    if !text.lines().any(|line| line.trim() == ours) {
+        return Ok(false);
+    }
+    rustix::fs::unlinkat(&dir, file.as_str(), AtFlags::empty())?;
+    Ok(true)
+}
+
 enum Lifted {
     Now(String),
     NothingToDo(String),
@@ -160,7 +209,12 @@ async fn set_back(limited: &Limited, scene: &Scene<'_>) -> Result<Lifted, String
     let path = manager.load_unit(name).await.map_err(failed)?;
     let state = unit_at(&bus, path.clone()).await.map_err(failed)?.load_state().await.map_err(failed)?;
     if state == "not-found" {
-        return Ok(Lifted::NothingToDo(format!("{name} is not there any more, and its limit with it")));
+        let gone =
+            forget(limited, scene).map_err(|e| format!("{name} is not there any more, and what limits it when it comes back is: {e}"))?;
+        return Ok(Lifted::NothingToDo(match gone {
+            true => format!("{name} is not there any more, and its limit with it"),
+            false => format!("{name} is not there any more; a limit of somebody else's waits for it"),
+        }));
     }
     let service = service_at(&bus, path).await.map_err(failed)?;
     let now = property.read(&service).await.map_err(failed)?;

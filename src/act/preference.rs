@@ -154,8 +154,8 @@ fn restore_inherited(noted: &Preferred, scene: &Scene<'_>, tally: &mut Tally) ->
                 Err(ReadError::NotHere { .. }) => continue,
                 Err(e) => return Err(e.to_string()),
             };
-            // Those that are noted began before.
-            let since = facts.start_ticks as f64 / TICKS_PER_S > group.at_s;
+            // Those that are noted began before; a start is told in whole ticks.
+            let since = (facts.start_ticks + 1) as f64 / TICKS_PER_S > group.at_s;
             if facts.oom_score_adj != noted.set || !since || facts.unit.as_deref() != Some(unit) {
                 continue;
             }

@@ -21,7 +21,7 @@ const PRESSED_S: f64 = 1.0;
 /// Samples never come more rarely than this for the budget's sake: `detect` takes 15 s without a reading for a broken window.
 pub const LONGEST_PAUSE_S: f64 = 10.0;
 /// Entries of the journal that are kept.
-const RECENT: usize = 32;
+const RECENT: usize = 256;
 /// Less than this is not told as hanging: it may be under way.
 const STUCK_AFTER_S: f64 = 2.0;
 

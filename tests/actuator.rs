@@ -18,7 +18,7 @@ use byteport::act::client::{Client, ClientError, Performed, UndoResult};
 use byteport::host::PrivilegedReads;
 use byteport::model::{
     Answer, Bytes, EffectState, FileFamily, FileTarget, GrowVolume, HostPath, ImageTarget, IntentId, Observed, Query, Refusal,
-    RefusalReason, SkipReason, Step, StepKind, WriteTrial,
+    RefusalReason, SkipReason, Step, StepKind, Subject, WriteTrial,
 };
 use byteport::wire::actuator::{Ask, IntentOutcome, Perform, Request, Response, VERSION};
 use byteport::wire::frame;
@@ -340,6 +340,26 @@ fn strangers_and_garbage_get_nothing() {
     say(&framed("[".repeat(100_000).as_bytes()));
 
     assert_eq!(stand.client.hello().unwrap().version, VERSION);
+}
+
+/// They are kept for a month, and read again at every start.
+#[test]
+fn names_and_reasons_have_a_bound() {
+    let stand = Stand::new();
+    let long = || "x".repeat(256);
+    assert!(matches!(raw(&stand, Ask::Outcome { intent: IntentId(long()) }), Response::Malformed { .. }));
+    assert!(matches!(raw(&stand, Ask::Undo { intent: IntentId(long()) }), Response::Malformed { .. }));
+    let mut perform = stand.asking("one", 1, Step::DeleteFiles(stand.batch(FileFamily::Tmp, &[])));
+    perform.incident = byteport::model::IncidentId(long());
+    assert!(matches!(raw(&stand, Ask::Perform(Box::new(perform))), Response::Malformed { .. }));
+    let mut perform = stand.asking("two", 1, Step::DeleteFiles(stand.batch(FileFamily::Tmp, &[])));
+    perform.subject = Subject::Filesystem { mount: HostPath::from("x".repeat(100_000).as_str()), device: 7 };
+    let intent = perform.intent.clone();
+    assert!(matches!(raw(&stand, Ask::Perform(Box::new(perform))), Response::Refused(_)));
+    match raw(&stand, Ask::Outcome { intent }) {
+        Response::Outcome(IntentOutcome::Refused(kept)) => assert!(kept.detail.len() <= 500, "{} bytes are kept", kept.detail.len()),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]

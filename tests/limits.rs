@@ -43,6 +43,8 @@ fn inside_the_container() {
     another_run_is_left_alone();
     a_process_that_has_moved_is_left_alone();
     a_unit_that_is_gone_needs_nothing();
+    a_second_incident_sets_no_limit_beside_the_first();
+    what_systemd_did_not_take_back_is_tried_again();
     what_the_actuators_end_left_behind();
     restarts();
     what_is_restarted_with_it_has_not_consented();
@@ -233,6 +235,43 @@ fn a_unit_that_is_gone_needs_nothing() {
     assert_eq!(undone(&stand, 2, step).done, 1);
     systemctl(&["start", "rests.service"]);
     assert_eq!(show("rests.service", "CPUQuotaPerSecUSec"), "infinity");
+}
+
+fn a_second_incident_sets_no_limit_beside_the_first() {
+    let unit = service("shared.service", "");
+    let stand = stand();
+    assert_eq!(asked(&stand, 1, to(&unit, LimitTo::CpuQuota(50))).done, 1);
+    let beside = |limit| {
+        let perform = stand.asking("two", 1, to(&unit, limit));
+        stand.client.perform(&admitted(&stand.policy, &perform), perform).expect("an answer")
+    };
+    match beside(LimitTo::CpuQuota(20)) {
+        Performed::Refused(refusal) => {
+            assert_eq!(refusal.reason, RefusalReason::NotAvailable);
+            assert!(refusal.detail.contains("for incident one"), "{refusal}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(show("shared.service", "CPUQuotaPerSecUSec"), "500ms");
+    undone(&stand, 1, to(&unit, LimitTo::CpuQuota(50)));
+    assert_eq!(show("shared.service", "CPUQuotaPerSecUSec"), "infinity");
+}
+
+/// Whoever asked may never ask again.
+fn what_systemd_did_not_take_back_is_tried_again() {
+    let unit = service("stays.service", "");
+    let stand = stand();
+    let step = to(&unit, LimitTo::CpuWeight(7));
+    assert_eq!(asked(&stand, 1, step.clone()).done, 1);
+    let bus = show("dbus.service", "MainPID");
+    let signal = |which: &str| assert!(Command::new("kill").args([which, bus.as_str()]).status().unwrap().success());
+    signal("-STOP");
+    let answer = stand.client.undo(&stand.asking("one", 1, step).intent).expect("an answer");
+    signal("-CONT");
+    assert!(matches!(&answer, UndoResult::Refused(refusal) if refusal.reason == RefusalReason::NotAvailable), "{answer:?}");
+    assert_eq!(show("stays.service", "CPUWeight"), "7");
+    stand.server.take_back_stubborn(Instant::now() + Duration::from_secs(120));
+    assert_eq!(show("stays.service", "CPUWeight"), "[not set]");
 }
 
 /// An actuator that was killed after its note, before or after it had set the limit; and one whose host was booted since.

@@ -88,7 +88,7 @@ impl Server {
         while !readable(&[stop], every)?[0] {
             tick();
             self.take_back_if_forsaken(Instant::now());
-            self.desk.take_back_stubborn(Instant::now());
+            self.take_back_stubborn(Instant::now());
         }
         self.stopping.store(true, Ordering::SeqCst);
         drop(told);
@@ -101,6 +101,11 @@ impl Server {
         // Nobody would be there to do it when its time has come.
         self.desk.take_back("the actuator was told to stop");
         Ok(())
+    }
+
+    /// Tries again, at most once a minute, what could not be taken back when it was asked for.
+    pub fn take_back_stubborn(&self, now: Instant) {
+        self.desk.take_back_stubborn(now);
     }
 
     /// Takes back what stands if, at `now`, nothing has been heard of the agent for ten minutes.

@@ -101,6 +101,10 @@ impl Episode {
 
     /// A person has taken these back by hand: he goes on from here.
     pub(super) fn taken_back(&mut self, intents: &[IntentId]) -> Vec<Command> {
+        // The answer to what is asked in this moment is about the newest: that it was done already, if it was.
+        if matches!(self.state, State::Undoing { .. }) {
+            return Vec::new();
+        }
         self.standing.retain(|standing| !intents.contains(standing));
         if self.standing.is_empty() && matches!(self.state, State::Holding { .. } | State::HoldPause { .. }) {
             return self.close(Outcome::Escalated, "what was limited was taken back by hand: whoever did that goes on from here");

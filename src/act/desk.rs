@@ -323,8 +323,8 @@ impl Desk {
         Response::Effect(effect)
     }
 
-    /// Takes back everything that stands, the newest first, without being asked for it; and whatever else is in hand: nobody will be there when
-    /// that is done.
+    /// Takes back everything that stands, the newest first, without being asked for it, and beside what else is in hand: nobody may be there when
+    /// that is done. What is in hand itself is not undone under the hands of whoever does it.
     pub fn take_back(&self, why: &str) {
         let until = Instant::now() + TAKING_BACK;
         let standing = self.ledger().standing();
@@ -334,11 +334,24 @@ impl Desk {
                 tracing::error!(%intent, "still stands: there was no time left to take it back");
                 continue;
             }
+            if self.busy.lock().unwrap_or_else(PoisonError::into_inner).as_ref() == Some(intent) {
+                tracing::error!(%intent, "still stands: it is being carried out");
+                continue;
+            }
             tracing::warn!(%intent, "is taken back: {why}");
             if let Response::Refused(refusal) = self.undo_now(intent, left, &Asker { gone: &|| false }) {
                 tracing::error!(%intent, "still stands: {refusal}");
             }
         }
+    }
+
+    /// The same when the agent has been silent for so long that it must be gone. Called every few seconds.
+    pub fn take_back_if_forsaken(&self, now: Instant) {
+        if now < *self.forsaken_at.lock().unwrap_or_else(PoisonError::into_inner) {
+            return;
+        }
+        self.forsaken_at(now + AGAIN);
+        self.take_back("nothing was heard of the agent for ten minutes");
     }
 
     /// Tries again what could not be taken back, once a minute. Called every few seconds.
@@ -363,15 +376,6 @@ impl Desk {
 
     fn stubborn(&self) -> MutexGuard<'_, BTreeSet<IntentId>> {
         self.stubborn.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The same when the agent has been silent for so long that it must be gone. Called every few seconds.
-    pub fn take_back_if_forsaken(&self, now: Instant) {
-        if now < *self.forsaken_at.lock().unwrap_or_else(PoisonError::into_inner) {
-            return;
-        }
-        self.forsaken_at(now + AGAIN);
-        self.take_back("nothing was heard of the agent for ten minutes");
     }
 
     fn forsaken_at(&self, at: Instant) {

@@ -138,9 +138,11 @@ impl TryFrom<String> for HttpUrl {
 
     fn try_from(text: String) -> Result<Self, String> {
         let rest = text.strip_prefix("http://").unwrap_or_default();
-        match !rest.is_empty() && !rest.starts_with('/') && text.is_ascii() && !text.contains(char::is_whitespace) {
+        let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        // A name and a password in it would be told wherever the address is.
+        match !host.is_empty() && !host.contains('@') && text.is_ascii() && !text.contains(char::is_whitespace) {
             true => Ok(Self(text)),
-            false => Err(format!("{text:?} is no address of the form http://HOST[:PORT]/PATH")),
+            false => Err("this is no address of the form http://HOST[:PORT]/PATH, without a name and a password".to_owned()),
         }
     }
 }
@@ -158,7 +160,7 @@ impl TryFrom<String> for MetricUrl {
         let named = !metric.is_empty() && metric.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b':'));
         match HttpUrl::try_from(text.clone()) {
             Ok(url) if named => Ok(Self(url.0)),
-            _ => Err(format!("{text:?} is no address of a counter, of the form http://HOST[:PORT]/metrics#NAME_OF_THE_COUNTER")),
+            _ => Err("this is no address of a counter, of the form http://HOST[:PORT]/metrics#NAME_OF_THE_COUNTER".to_owned()),
         }
     }
 }

@@ -185,7 +185,12 @@ pub(super) fn undo(shared: &Shared, name: &str, by: &str) -> Result<UndoAnswer, 
             by: format!("{by}: took back what {} held", incident.summary.id),
             since: None,
         };
-        record(shared)?.set_pause(&pause, &shared.host.now()).map_err(|e| problem(e.to_string(), None))?;
+        // Whoever wants a limit off gets it off, also where nothing can be written.
+        let paused =
+            record(shared).and_then(|mut store| store.set_pause(&pause, &shared.host.now()).map_err(|e| problem(e.to_string(), None)));
+        if let Err(why) = paused {
+            tracing::warn!("what is taken back may be done again: {} could not be paused: {}", incident.summary.runbook, why.error);
+        }
     }
     let mut answer = UndoAnswer { undone: Vec::new(), refused: Vec::new() };
     for (intent, undo) in steps.into_iter().rev() {

@@ -212,7 +212,6 @@ const STATEFUL: &[&str] = &[
     "scylla",
     "cockroach",
     "victoria",
-    "prometheus",
     "nats",
     "pulsar",
     "solr",

@@ -267,6 +267,21 @@ fn uncommented(name: &str) -> String {
 }
 
 #[test]
+fn an_address_holds_no_password_and_a_counter_has_a_name() {
+    let etc = Etc::new();
+    let taken = |line: &str| config::load_agent(&etc.put("agent.toml", line), &unset).is_ok();
+    assert!(taken("node_url = \"http://127.0.0.1:8001/api?x=a@b\""));
+    assert!(!taken("node_url = \"http://me:secret@127.0.0.1:8001/api\""));
+    let counter = |at: &str| taken(&format!("request_metrics = {{ \"shop.service\" = \"{at}\" }}"));
+    assert!(counter("http://127.0.0.1:8080/metrics#http_requests_total"));
+    for not in
+        ["http://127.0.0.1:8080/metrics", "http://127.0.0.1:8080/metrics#", "http://h/metrics#a b", "http://u@h/metrics#a", "ftp://h/m#a"]
+    {
+        assert!(!counter(not), "{not}");
+    }
+}
+
+#[test]
 fn the_shipped_examples_hold_every_key_at_its_default() {
     let etc = Etc::new();
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging");

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use acting::{Later, Stand, admitted, admitted_by, facts};
-use byteport::act::client::{Performed, UndoResult};
+use byteport::act::client::{Client, Performed, UndoResult};
 use byteport::model::{
     Bytes, Effect, EffectState, LimitTo, Preference, ProcessTarget, RefusalReason, SkipReason, Step, UnitLimit, UnitTarget,
 };
@@ -45,6 +45,7 @@ fn inside_the_container() {
     a_unit_that_is_gone_needs_nothing();
     a_second_incident_sets_no_limit_beside_the_first();
     what_systemd_did_not_take_back_is_tried_again();
+    what_stands_is_lifted_behind_a_step_in_hand();
     what_the_actuators_end_left_behind();
     restarts();
     what_is_restarted_with_it_has_not_consented();
@@ -272,6 +273,24 @@ fn what_systemd_did_not_take_back_is_tried_again() {
     assert_eq!(show("stays.service", "CPUWeight"), "7");
     stand.server.take_back_stubborn(Instant::now() + Duration::from_secs(120));
     assert_eq!(show("stays.service", "CPUWeight"), "[not set]");
+}
+
+/// Told to stop while a service takes its time to stop: the step in hand is ended by the grace, and what another one is limited to is lifted.
+fn what_stands_is_lifted_behind_a_step_in_hand() {
+    let (held, slow) = (service("held.service", ""), service("lingers.service", "ExecStop=/bin/sleep 80\nTimeoutStopSec=90"));
+    let mut stand = stand();
+    assert_eq!(asked(&stand, 1, to(&held, LimitTo::CpuWeight(7))).done, 1);
+    let perform = stand.asking("one", 2, Step::RestartUnit(slow));
+    let (admitted, client) = (admitted(&stand.policy, &perform), Client::new(&stand.socket));
+    let restart = std::thread::spawn(move || client.perform(&admitted, perform));
+    let until = Instant::now() + Duration::from_secs(20);
+    while show("lingers.service", "ActiveState") != "deactivating" {
+        assert!(Instant::now() < until, "it is not restarted");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    stand.stop();
+    assert_eq!(show("held.service", "CPUWeight"), "[not set]");
+    drop(restart.join().unwrap().expect("the step's effect is told"));
 }
 
 /// An actuator that was killed after its note, before or after it had set the limit; and one whose host was booted since.

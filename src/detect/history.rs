@@ -176,7 +176,7 @@ impl History {
     }
 
     /// This agent restarts that unit now.
-    pub fn restarts(&mut self, unit: &str, now: &Now) {
+    pub fn begins_restart(&mut self, unit: &str, now: &Now) {
         self.own_restarts.retain(|_, began_s| now.uptime_s - *began_s < Self::RESTARTS_S);
         self.own_restarts.insert(unit.to_owned(), now.uptime_s);
     }

@@ -12,6 +12,8 @@ pub struct Timing {
     /// Usage must be below the floor within this.
     pub verify_within: Duration,
     pub verify_every: Duration,
+    /// What a step has set in motion is waited for, and comes no more when nothing of it has come for this long.
+    pub in_vain_after: Duration,
     /// Then it is looked at once more, for the refill rate.
     pub refill_after: Duration,
     /// Between two tries to get the turn, or to find a package manager gone.
@@ -29,6 +31,7 @@ impl Default for Timing {
         Self {
             verify_within: Duration::from_secs(120),
             verify_every: Duration::from_secs(5),
+            in_vain_after: Duration::from_secs(15),
             refill_after: Duration::from_secs(30),
             retry_every: Duration::from_secs(15),
             retries: 40,

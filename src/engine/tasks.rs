@@ -238,7 +238,7 @@ async fn perform(shared: &Arc<Shared>, episode: &Episode, act: Act) -> Event {
         }
         let Act { intent, admitted, planned, confidence } = act;
         if let Some(unit) = planned.step.unit().filter(|_| planned.step.kind().is_restart()) {
-            lock(&shared.history).restarts(unit, &shared.host.now());
+            lock(&shared.history).begins_restart(unit, &shared.host.now());
         }
         let perform = Perform {
             intent,

@@ -90,7 +90,7 @@ mod tests {
         // It ran an hour ago, and not right before.
         assert_eq!(told(&seen_but(1000.0, 8000.0..8800.0), |_| {}), None, "it begins every hour");
         let mut by_us = history;
-        by_us.restarts(UNIT, &Now { uptime_s: 8700.0, ..now() });
+        by_us.begins_restart(UNIT, &Now { uptime_s: 8700.0, ..now() });
         assert_eq!(told(&by_us, |_| {}), None, "by this agent");
         assert!(told(&by_us, |f| f.active_for_s = 300.0).is_some(), "and by somebody else since");
         // Within ten minutes of the host's own start everything is.

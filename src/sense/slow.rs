@@ -52,24 +52,13 @@ impl Slow {
         let work = move || {
             let ended = Waits(&shared);
             if node {
-                let (read, took_s) = timed(|| host.node_disk_pressure());
-                let mut state = lock(&shared);
-                let answer = state.node.0.enter(read, now_s, took_s);
-                state.node.1 = answer;
+                ask_one(&shared, Source::Node, now_s, |state| &mut state.node, || host.node_disk_pressure());
             }
             if requests {
-                lock(&shared).waits = Some((Source::Requests, Instant::now()));
-                let (read, took_s) = timed(|| host.request_counts());
-                let mut state = lock(&shared);
-                let answer = state.requests.0.enter(read, now_s, took_s);
-                state.requests.1 = answer;
+                ask_one(&shared, Source::Requests, now_s, |state| &mut state.requests, || host.request_counts());
             }
             if writes {
-                lock(&shared).waits = Some((Source::Writes, Instant::now()));
-                let (read, took_s) = timed(|| host.write_trials());
-                let mut state = lock(&shared);
-                let answer = state.writes.0.enter(read, now_s, took_s);
-                state.writes.1 = answer;
+                ask_one(&shared, Source::Writes, now_s, |state| &mut state.writes, || host.write_trials());
             }
             drop(ended);
         };
@@ -105,6 +94,21 @@ impl Slow {
     pub fn waits(&self) -> Option<(Source, f64)> {
         lock(&self.0).waits.map(|(source, since)| (source, since.elapsed().as_secs_f64()))
     }
+}
+
+/// One question; the lock is not held while it is under way.
+fn ask_one<T>(
+    shared: &Mutex<State>,
+    source: Source,
+    now_s: f64,
+    of: fn(&mut State) -> &mut (Track, Observed<T>),
+    read: impl FnOnce() -> Read<T>,
+) {
+    lock(shared).waits = Some((source, Instant::now()));
+    let (read, took_s) = timed(read);
+    let mut state = lock(shared);
+    let (track, answer) = of(&mut state);
+    *answer = track.enter(read, now_s, took_s);
 }
 
 /// Cleared however the asking ends.

@@ -256,6 +256,48 @@ fn what_a_limit_keeps_well_stays_limited_when_the_second_look_finds_nothing_else
 }
 
 #[test]
+fn what_is_waited_for_in_vain_is_followed_by_the_next_step() {
+    // It helped, is short again, and stays so: after a quarter of a minute the second step comes, long before two minutes are over.
+    let mut world = World { usage: [96.0, 79.5, 96.0, 96.0, 96.0, 96.0, 70.0].into(), ..World::default() };
+    world.whole();
+    assert_eq!(world.acts, ["toy-1/1.1", "toy-1/1.2"], "{:?}", world.story);
+    assert_eq!(world.finished, Some(Outcome::Healed));
+    assert!((15.0..100.0).contains(&world.clock), "{} s", world.clock);
+    // While something comes of it, nothing else is done.
+    let mut world = World { usage: std::iter::once(96.0).chain(std::iter::repeat_n(79.5, 12)).chain([70.0]).collect(), ..World::default() };
+    world.whole();
+    assert_eq!((world.acts.len(), world.finished), (1, Some(Outcome::Healed)), "{:?}", world.story);
+    // The last step has none after it: it is waited for as long as ever.
+    let mut world = World { usage: [96.0, 79.5, 96.0].into(), steps: 1, ..World::default() };
+    world.whole();
+    assert!(world.clock > 240.0, "{} s: {:?}", world.clock, world.story);
+}
+
+#[test]
+fn what_cleared_is_not_acted_on_because_its_effect_does_not_come() {
+    let (mut episode, mut world) = (episode(), World { usage: [96.0, 79.5].into(), ..World::default() });
+    let first = episode.on(Event::Begin, &now(0.0));
+    let mut queue: std::collections::VecDeque<Command> = first.into();
+    // To the first pause of the verification.
+    while let Some(command) = queue.pop_front() {
+        let event = match command {
+            Command::Gather { .. } => Event::Gathered(evidence(world.usage.pop_front().unwrap_or(96.0), 2, 0.9)),
+            Command::AskTurn(_) => turn(Mode::Act),
+            Command::Act(_) => Event::Performed(effect()),
+            Command::Wait(_) => break,
+            _ => continue,
+        };
+        queue.extend(episode.on(event, &now(1.0)));
+    }
+    episode.on(Event::Signals(Vec::new()), &now(5.0));
+    world.usage = [96.0, 96.0, 96.0, 96.0, 70.0].into();
+    world.clock = 20.0;
+    let next = episode.on(Event::Timer, &now(20.0));
+    world.run(&mut episode, next);
+    assert!(world.acts.is_empty(), "{:?}", world.story);
+}
+
+#[test]
 fn nothing_is_held_for_ever() {
     let mut world = World { usage: [96.0, 79.5].into(), steps: -1, ..World::default() };
     world.whole();

@@ -58,11 +58,6 @@ pub struct Incident {
 }
 
 impl<'a> Host<'a> {
-    /// Restored; a month ago, so that what a scenario puts there first is old.
-    pub fn restored(snapshot: &'a Snapshot, payload: &'a Path, dir: &Path) -> Host<'a> {
-        Self::resumed(snapshot, payload, dir, 30)
-    }
-
     /// Restored; it is so many days ago.
     pub fn resumed(snapshot: &'a Snapshot, payload: &'a Path, dir: &Path, days: u64) -> Host<'a> {
         let machine = snapshot.restore(payload, dir).unwrap_or_else(|why| panic!("not restored: {why}"));

@@ -106,7 +106,7 @@ fn main() -> ExitCode {
         for worker in 0..AT_A_TIME {
             scope.spawn(move || {
                 if worker == 0 && wants_older {
-                    drop(older.set(timed("a life before", || grown_old(snapshot, payload))));
+                    drop(older.set(timed("a life before", || grown_old("older", aged::RECIPE, snapshot, payload, aged::live))));
                 }
                 while let Some(scenario) = take(0) {
                     pass(scenario, snapshot);
@@ -141,13 +141,13 @@ fn main() -> ExitCode {
 }
 
 /// A host with a past. Kept for as long as the package and what the past consists of are the same.
-fn grown_old(snapshot: &Snapshot, payload: &Path) -> Result<Snapshot, String> {
-    let mut recipe = DefaultHasher::new();
-    (fs::read(payload).map_err(|e| e.to_string())?, aged::RECIPE, faults::RECIPE).hash(&mut recipe);
-    snapshot.older(&format!("{:016x}", recipe.finish()), |dir| {
+fn grown_old(life: &str, recipe: impl Hash, snapshot: &Snapshot, payload: &Path, live: impl Fn(&mut Host<'_>)) -> Result<Snapshot, String> {
+    let mut all = DefaultHasher::new();
+    (fs::read(payload).map_err(|e| e.to_string())?, recipe, faults::RECIPE).hash(&mut all);
+    snapshot.older(life, &format!("{:016x}", all.finish()), |dir| {
         let lived = catch_unwind(AssertUnwindSafe(|| {
             let mut host = Host::resumed(snapshot, payload, dir, 0);
-            let lived = catch_unwind(AssertUnwindSafe(|| aged::live(&mut host)));
+            let lived = catch_unwind(AssertUnwindSafe(|| live(&mut host)));
             if lived.is_err() {
                 host.tell();
             }
@@ -161,12 +161,14 @@ fn grown_old(snapshot: &Snapshot, payload: &Path) -> Result<Snapshot, String> {
 
 /// One after the other, so that each has the same machine. The page is written when nobody was left out.
 fn beside_peers(snapshot: &Snapshot, payload: &Path, scratch: &Path, is_wanted: impl Fn(&str) -> bool) -> ExitCode {
+    let lived = timed("a life before", || grown_old("older-peers", peers::RECIPE, snapshot, payload, peers::live));
+    let snapshot = &lived.unwrap_or_else(|why| panic!("no host that is older: {why}"));
     let chosen = Healer::ALL.into_iter().filter(|h| is_wanted(h.name()));
     let mut rows = Vec::new();
     for (healer, fault) in chosen.flat_map(|healer| Fault::ALL.map(|fault| (healer, fault))) {
         let dir = scratch.join(format!("{}-{fault:?}", healer.name()));
         fs::create_dir(&dir).expect("a folder for the run");
-        let mut host = Host::restored(snapshot, payload, &dir);
+        let mut host = Host::resumed(snapshot, payload, &dir, 0);
         let row = catch_unwind(AssertUnwindSafe(|| peers::run(healer, fault, &mut host)));
         host.end();
         match row {

@@ -12,8 +12,6 @@ pub enum Passed {
     Escalated(f64),
     /// A healthy host on which nothing was done.
     LeftAlone,
-    /// A fault that is known not to be found yet. No success, and not counted as one: nothing was done, and whoever asks is answered.
-    NotFound,
     /// Something broke in the middle of an act: nothing was repeated, the record is whole.
     Kept,
 }
@@ -39,12 +37,11 @@ pub fn table(lines: &[Line]) -> String {
 fn score(lines: &[Line]) -> String {
     let count = |wanted: fn(&Passed) -> bool| lines.iter().filter(|l| l.came.as_ref().is_ok_and(wanted)).count();
     format!(
-        "{} healed and verified, {} escalated rightly, {} decoys left alone, {} broken in the middle and kept, {} not found, {} failed",
+        "{} healed and verified, {} escalated rightly, {} decoys left alone, {} broken in the middle and kept, {} failed",
         count(|p| matches!(p, Passed::Healed(_))),
         count(|p| matches!(p, Passed::Escalated(_))),
         count(|p| matches!(p, Passed::LeftAlone)),
         count(|p| matches!(p, Passed::Kept)),
-        count(|p| matches!(p, Passed::NotFound)),
         lines.iter().filter(|l| l.came.is_err()).count(),
     )
 }
@@ -70,7 +67,6 @@ fn came_to(line: &Line) -> (&'static str, String) {
         Ok(Passed::Healed(after)) => ("healed and verified", Some(after)),
         Ok(Passed::Escalated(after)) => ("escalated", Some(after)),
         Ok(Passed::LeftAlone) => ("left alone", None),
-        Ok(Passed::NotFound) => ("not found (known)", None),
         Ok(Passed::Kept) => ("kept its record", None),
         Err(_) => ("FAILED", None),
     };

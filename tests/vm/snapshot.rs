@@ -58,8 +58,8 @@ impl Snapshot {
     }
 
     /// One that has lived on from here: `live` leaves its disks and its state in a folder of this name. Kept until the name is another.
-    pub fn older(&self, name: &str, live: impl FnOnce(&Path) -> Result<(), String>) -> Result<Snapshot, String> {
-        let dir = self.dir.join("older");
+    pub fn older(&self, life: &str, name: &str, live: impl FnOnce(&Path) -> Result<(), String>) -> Result<Snapshot, String> {
+        let dir = self.dir.join(life);
         let told = dir.join(name);
         if !told.exists() {
             drop(fs::remove_dir_all(&dir));

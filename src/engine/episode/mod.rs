@@ -94,6 +94,8 @@ pub struct Episode {
     /// Evidence of the round's diagnosis, of the last look, and of the verification.
     before: Option<Recorded>,
     last: Option<Recorded>,
+    /// The step whose effect is waited for, and when something of it was seen last.
+    awaited: Option<(usize, Now)>,
     verified: Option<(Recorded, String)>,
     /// Steps whose effect is known, or that were begun and lost.
     acted: u32,
@@ -147,6 +149,7 @@ impl Episode {
             decision: None,
             before: None,
             last: None,
+            awaited: None,
             verified: None,
             acted: 0,
             uncertain: false,
@@ -532,7 +535,10 @@ impl Episode {
         match after {
             AfterStep::Continue { .. } if self.stale => commands.extend(self.start_verify(now)),
             AfterStep::Continue { .. } => commands.extend(self.next(step, now)),
-            AfterStep::Enough { .. } => commands.extend(self.start_verify(now)),
+            AfterStep::Enough { .. } => {
+                commands.extend(self.start_verify(now));
+                self.awaited = (!self.stale).then(|| (step, now.clone()));
+            }
             // What did not help does not stay.
             AfterStep::Abort { .. } => commands.extend(self.take_back(Then::Verify, now)),
         }

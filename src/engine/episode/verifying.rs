@@ -1,12 +1,13 @@
 //! After the steps: is it well, is it still well a little later, and what follows where it is not.
 
 use super::{Command, Episode, ROUNDS, State, note, record};
-use crate::model::{Body, Now, Outcome, Phase, Recorded, Seconds, Verdict};
+use crate::model::{AfterStep, Body, Now, Outcome, Phase, Recorded, Seconds, Verdict};
 use crate::runbooks::Depth;
 
 impl Episode {
     pub(super) fn start_verify(&mut self, now: &Now) -> Vec<Command> {
         self.state = State::Verifying { since: now.clone() };
+        self.awaited = None;
         vec![Command::Gather { phase: Phase::Verify, depth: Depth::Quick }]
     }
 
@@ -18,7 +19,36 @@ impl Episode {
                 self.state = State::RefillPause;
                 vec![Command::ReleaseTurn, Command::Wait(self.timing.refill_after)]
             }
-            verdict @ (Verdict::NotResolved { .. } | Verdict::Unknown { .. }) => self.not_yet(since, verdict, now),
+            Verdict::NotResolved { why } => match self.in_vain(recorded, now) {
+                Some(step) => {
+                    let waited = Seconds(self.timing.in_vain_after.as_secs_f64());
+                    let mut commands =
+                        vec![note(&format!("{why}; nothing has come of that step for {waited}: it goes on with the next one"))];
+                    commands.extend(self.ask_turn(step + 1, 0));
+                    commands
+                }
+                None => self.not_yet(since, Verdict::NotResolved { why }, now),
+            },
+            verdict @ Verdict::Unknown { .. } => self.not_yet(since, verdict, now),
+        }
+    }
+
+    /// The step that was waited for in vain, if another one comes after it. Nobody else is chosen by that: a plan is about one offender.
+    fn in_vain(&mut self, recorded: Recorded, now: &Now) -> Option<usize> {
+        let (step, since) = self.awaited.clone().filter(|_| !self.signals.is_empty())?;
+        let came = self.last.as_ref().map(|last| (self.entry.after_step)(last, &recorded, &self.params));
+        match came {
+            Some(Ok(AfterStep::Continue { .. })) => {
+                let for_s = now.proven_since(&since).0;
+                (for_s >= self.timing.in_vain_after.as_secs_f64() && self.planned(step + 1).is_some()).then_some(step)
+            }
+            Some(Ok(AfterStep::Enough { .. })) => {
+                self.last = Some(recorded);
+                self.awaited = Some((step, now.clone()));
+                None
+            }
+            // Nobody knows whether anything comes.
+            Some(Ok(AfterStep::Abort { .. }) | Err(_)) | None => None,
         }
     }
 

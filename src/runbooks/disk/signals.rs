@@ -174,11 +174,18 @@ fn rate(bytes_per_s: f64) -> crate::model::Bytes {
     crate::model::Bytes(bytes_per_s.max(0.0).round() as u64)
 }
 
-/// One condition a physical disk: the lowest device under each filesystem, so that a volume and the disk below it raise one signal.
+/// One condition a device under a filesystem, down to the physical disk. A volume is busy because the disk below it is: only the lowest that
+/// is speaks for the filesystem. One above an idle disk is slow by itself: throttled, encrypted, mirrored, or a mapper's target that waits.
 fn disks(filesystems: &[FsSample], sample: &Sample, history: &History, params: &Params, out: &mut Vec<Condition>) {
-    let lowest: std::collections::BTreeSet<&String> = filesystems.iter().filter_map(|f| f.disks.last()).collect();
-    for name in lowest {
+    let is_busy = |name: &String| history.busy(name).is_some_and(|busy| busy >= params.io_busy_percent);
+    let stacks = filesystems.iter().map(|f| f.disks.as_slice());
+    let devices = stacks.flat_map(|stack| stack.iter().enumerate().map(move |(at, name)| (name, &stack[at + 1..])));
+    for (name, below) in devices.collect::<std::collections::BTreeMap<_, _>>() {
         let subject = Subject::Disk { name: name.clone() };
+        if let Some(other) = below.iter().find(|name| is_busy(name)) {
+            out.push(says(IO, &subject, Wants::Clear, format!("{other} below it is busy")));
+            continue;
+        }
         let (wants, detail) = match (history.busy(name), &sample.io_pressure) {
             (Some(busy), Observed::Value { value: pressure, .. }) => {
                 let waiting = Percent(pressure.some_avg60);
@@ -325,16 +332,44 @@ mod tests {
         assert_eq!(of(&FILLING, &growing(per_hour(9.0), 65.0, 30)), '?', "two and a half minutes say nothing");
     }
 
+    fn on_the_disk() -> FsSample {
+        FsSample { disks: vec!["vdb".into()], ..fs(usage(10.0, 500)) }
+    }
+
+    #[test]
+    fn a_volume_speaks_for_itself_when_the_disk_below_it_is_idle() {
+        let at = |at_s: f64, volume_ms: u64, disk_ms: u64| {
+            let mut sample = sample(at_s, vec![fs(usage(10.0, 500)), on_the_disk()], disk_ms, 50.0);
+            let volume = DiskIo { name: "vdb1".into(), busy_ms: volume_ms, ..DiskIo::default() };
+            if let Observed::Value { value, .. } = &mut sample.disks {
+                value.push(volume);
+            }
+            sample
+        };
+        let told = |volume_ms, disk_ms| {
+            let (mut history, samples) = (History::default(), [at(10.0, 0, 0), at(20.0, volume_ms, disk_ms)]);
+            samples.iter().for_each(|s| history.push(s));
+            let io = conditions(&samples[1], &history, &Params::default()).into_iter().filter(|c| c.kind == IO);
+            let mut raised: Vec<_> = io.filter(|c| matches!(c.wants, Wants::Raise { .. })).map(|c| c.subject.to_string()).collect();
+            raised.sort();
+            raised
+        };
+        assert_eq!(told(9500, 100), ["disk vdb1"]);
+        assert_eq!(told(9900, 9500), ["disk vdb"], "one signal: the disk is behind both");
+        assert_eq!(told(100, 9500), ["disk vdb"]);
+        assert!(told(9400, 9400).is_empty());
+    }
+
     #[test]
     fn io_is_saturated_when_both_say_so() {
         let seen = |busy_ms, waiting| {
-            of(&IO, &[sample(10.0, vec![fs(usage(10.0, 500))], 0, waiting), sample(20.0, vec![fs(usage(10.0, 500))], busy_ms, waiting)])
+            of(&IO, &[sample(10.0, vec![on_the_disk()], 0, waiting), sample(20.0, vec![on_the_disk()], busy_ms, waiting)])
         };
         assert_eq!((seen(9500, 40.0), seen(9400, 40.0), seen(9500, 39.0), seen(9400, 39.0)), ('W', '=', '=', '-'));
         assert_eq!(of(&IO, &at(fs(usage(10.0, 500)))), '?', "one reading is no rate");
-        let mut no_psi = sample(20.0, vec![fs(usage(10.0, 500))], 9500, 0.0);
+        let mut no_psi = sample(20.0, vec![on_the_disk()], 9500, 0.0);
         no_psi.io_pressure = Observed::unavailable("no PSI");
-        assert_eq!(of(&IO, &[sample(10.0, vec![fs(usage(10.0, 500))], 0, 0.0), no_psi]), '?');
+        assert_eq!(of(&IO, &[sample(10.0, vec![on_the_disk()], 0, 0.0), no_psi]), '?');
     }
 
     #[test]

@@ -29,6 +29,10 @@ pub mod guard;
 
 pub mod act;
 
+pub mod serve;
+
+pub mod collector;
+
 pub mod engine;
 
 pub mod record;

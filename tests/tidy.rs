@@ -46,8 +46,25 @@ const EFFECTS: &[&str] = &[
 ];
 
 const ALL: &[&str] = &[
-    "model", "wire", "config", "host", "sense", "detect", "route", "runbooks", "guard", "act", "engine", "record", "report", "events",
-    "metrics", "cli",
+    "model",
+    "wire",
+    "config",
+    "host",
+    "sense",
+    "detect",
+    "route",
+    "runbooks",
+    "guard",
+    "act",
+    "engine",
+    "record",
+    "report",
+    "events",
+    "metrics",
+    "cli",
+    "serve",
+    "uplink",
+    "collector",
 ];
 
 const WALLS: &[Wall] = &[
@@ -62,6 +79,21 @@ const WALLS: &[Wall] = &[
     // Renders what it is given; the page is served by the engine.
     Wall { of: "src/metrics/", sees: &["model", "runbooks", "metrics"], never: EFFECTS },
     Wall { of: "src/engine/episode", sees: &["model", "runbooks", "guard", "engine"], never: EFFECTS },
+    // To strangers over TCP, for the agent as for the collector.
+    Wall { of: "src/serve/", sees: &["config", "serve"], never: &["rusqlite", "zbus", "std::process::Command"] },
+    // From the agent's record to the collector: it decides nothing, and nothing that comes back is a command.
+    Wall { of: "src/uplink/", sees: &["model", "wire", "record", "uplink"], never: &["rusqlite", "zbus", "axum", "std::process::Command"] },
+    // Many hosts' records: it knows what travels, and nothing of hosts.
+    Wall {
+        of: "src/collector/store/",
+        sees: &["model", "wire", "collector"],
+        never: &["tokio", "axum", "hyper", "zbus", "std::process::Command", "std::net"],
+    },
+    Wall {
+        of: "src/collector/",
+        sees: &["model", "wire", "config", "serve", "report", "collector"],
+        never: &["rusqlite", "zbus", "std::process::Command"],
+    },
     // tokio only to wait for D-Bus and docker, on one thread; the socket itself is synchronous.
     Wall { of: "src/act/", sees: &["model", "wire", "guard", "host", "record", "act"], never: &["axum", "std::process::Command"] },
     Wall {
@@ -76,7 +108,7 @@ const WALLS: &[Wall] = &[
         of: "src/",
         sees: &[
             "model", "wire", "config", "host", "sense", "detect", "route", "runbooks", "guard", "act", "engine", "record", "report",
-            "events", "metrics",
+            "events", "metrics", "serve", "uplink",
         ],
         never: &["rusqlite"],
     },

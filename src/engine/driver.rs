@@ -25,6 +25,7 @@ use crate::record::{self, Store, carried, carry};
 use crate::route::{Routed, Router};
 use crate::runbooks::{self, Watch};
 use crate::sense::{Sampler, Want};
+use crate::serve::{self, Web};
 use crate::{config, events};
 
 /// Why the agent did not start, or had to stop.
@@ -126,10 +127,10 @@ pub async fn run(config_path: &Path, root: &Path, on_scrape: OnScrape) -> Result
         let what = what.to_owned();
         move |source| DriverError::Io { what, source }
     };
-    let web = config.web_config_file.as_deref().map(http::Web::open).transpose().map_err(DriverError::Web)?.map(Arc::new);
+    let web = config.web_config_file.as_deref().map(Web::open).transpose().map_err(DriverError::Web)?.map(Arc::new);
     let tcp = tokio::net::TcpListener::bind(config.listen).await.map_err(io(&format!("cannot listen on {}", config.listen)))?;
     let unix = local::bind(&config.socket).map_err(io(&format!("cannot listen on {}", config.socket.display())))?;
-    tokio::spawn(http::serve(tcp, http::router(shared.clone(), web.clone()), web));
+    tokio::spawn(serve::serve(tcp, http::router(shared.clone(), web.clone()), web));
     tokio::spawn(local::serve(unix, shared.clone()));
 
     let boot = host.now().boot;

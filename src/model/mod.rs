@@ -23,6 +23,7 @@ mod signal;
 mod size;
 mod source;
 mod step;
+mod summary;
 mod target;
 mod time;
 mod undo;

@@ -3,18 +3,16 @@
 use std::fs;
 use std::path::Path;
 
-use openssl::sha::Sha256;
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 use serde::{Deserialize, Serialize};
 
 use super::{RecordError, folder};
 use crate::model::Now;
+pub(super) use crate::wire::chain::{Hash, link};
 
 /// "BPRT": tells `file` and us that a database is one of ours.
 const APPLICATION: i64 = 0x4250_5254;
 const FORMAT: i64 = 1;
-
-pub(super) type Hash = [u8; 32];
 
 /// One row, as the fold at opening and readers see it. `body` is `None` once it was dropped.
 #[derive(Debug)]
@@ -68,19 +66,6 @@ pub(super) struct Head {
     pub(super) hash: Hash,
     /// The last row that was cut off; 0 when none was.
     pub(super) base: u64,
-}
-
-/// Lengths are part of what is hashed, so that no two rows can share one text.
-pub(super) fn link(before: &Hash, body: &Hash, seq: u64, incident: &str, kind: &str, at: &str) -> Hash {
-    let mut sha = Sha256::new();
-    sha.update(before);
-    sha.update(body);
-    sha.update(&seq.to_be_bytes());
-    for text in [incident, kind, at] {
-        sha.update(&(text.len() as u64).to_be_bytes());
-        sha.update(text.as_bytes());
-    }
-    sha.finish()
 }
 
 pub(super) fn code(e: &rusqlite::Error) -> Option<ErrorCode> {

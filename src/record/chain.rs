@@ -53,6 +53,8 @@ pub(super) struct Chain {
     head: Head,
     untrusted: Option<StartedAnew>,
     damage: OnceCell<String>,
+    /// Names this file among all that there were and will be; `None` where there was no room to write it down.
+    name: Option<String>,
     room: Room,
     _lock: folder::Lock,
 }
@@ -104,8 +106,9 @@ impl Chain {
         }
         let room = Room::open(dir.join(format!("{name}.ballast")));
         room::restock(&conn, &room);
-        let chain =
-            Self { conn, inode, head: verified.head, untrusted: verified.started_anew, damage: OnceCell::new(), room, _lock: lock, file };
+        let name = named(&conn).inspect_err(|e| tracing::warn!("{} has no name yet: {e}", file.display())).ok();
+        let (head, untrusted) = (verified.head, verified.started_anew);
+        let chain = Self { conn, inode, head, untrusted, damage: OnceCell::new(), name, room, _lock: lock, file };
         let report = OpenReport {
             file: chain.file.clone(),
             rows: chain.rows(),
@@ -114,6 +117,14 @@ impl Chain {
             ballast: chain.room.held(),
         };
         Ok((chain, verified.fold, report))
+    }
+
+    pub(super) fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    pub(super) const fn head(&self) -> Head {
+        self.head
     }
 
     pub(super) fn rows(&self) -> u64 {
@@ -309,6 +320,12 @@ impl Chain {
     pub(super) fn sqlite(&self) -> impl Fn(rusqlite::Error) -> RecordError + '_ {
         |source| RecordError::Sqlite { file: self.file.clone(), source }
     }
+}
+
+/// The book's own name, made up when it has none yet: 32 hex digits.
+fn named(conn: &Connection) -> rusqlite::Result<String> {
+    conn.execute_batch("CREATE TABLE IF NOT EXISTS name(name TEXT NOT NULL) STRICT; INSERT INTO name SELECT lower(hex(randomblob(16))) WHERE NOT EXISTS (SELECT 1 FROM name)")?;
+    conn.query_row("SELECT name FROM name", [], |r| r.get(0))
 }
 
 fn untrusted(file: &Path, anew: &StartedAnew) -> String {

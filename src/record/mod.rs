@@ -12,16 +12,17 @@ mod deploys;
 mod error;
 mod folder;
 mod ledger;
+mod outgoing;
 mod reader;
 mod retention;
 mod room;
 mod store;
-mod summary;
 
 pub use carried::{carried, carry};
 pub use chain::OpenReport;
 pub use deploys::{deploys, mark_deploy, not_a_mark};
 pub use error::RecordError;
 pub use ledger::Ledger;
+pub use outgoing::Outgoing;
 pub use reader::Reader;
 pub use store::{OpenIntent, Store};

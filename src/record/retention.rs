@@ -2,8 +2,7 @@
 
 use super::RecordError;
 use super::store::Store;
-use super::summary::EVIDENCE;
-use crate::model::Now;
+use crate::model::{Body, Now};
 
 /// Seconds for which an act is remembered at least: longer than any cooldown.
 const KEEP_S: f64 = 30.0 * 86_400.0;
@@ -35,7 +34,7 @@ impl Store {
                        AND i.id NOT IN (SELECT id FROM incidents ORDER BY first_seq DESC LIMIT ?2)
                      ORDER BY c.seq LIMIT ?3",
                 )?;
-                let rows = rows.query_map((EVIDENCE, newest.cast_signed(), BATCH as i64), |r| Ok((r.get(0)?, r.get(1)?)))?;
+                let rows = rows.query_map((Body::EVIDENCE, newest.cast_signed(), BATCH as i64), |r| Ok((r.get(0)?, r.get(1)?)))?;
                 rows.collect()
             };
             let mut freed = 0;

@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use super::RecordError;
 use super::book::{Fold, Row};
 use super::chain::{Chain, Line, OpenReport};
-use super::summary;
 use crate::guard::PastAct;
 use crate::model::{Body, Bytes, Entry, IncidentId, IncidentSummary, IntentId, Now, Observed, RunbookId};
 use crate::wire::local::{Pause, Resume};
@@ -75,7 +74,7 @@ impl Fold for Index {
 
     fn take(&mut self, row: &Row) -> Result<(), String> {
         // Only evidence is ever dropped, and nothing is derived from it.
-        let Some(body) = row.body.as_deref().filter(|_| row.kind != summary::EVIDENCE) else { return Ok(()) };
+        let Some(body) = row.body.as_deref().filter(|_| row.kind != Body::EVIDENCE) else { return Ok(()) };
         let broken = |e: serde_json::Error| e.to_string();
         if row.incident.is_empty() {
             self.host(serde_json::from_str(body).map_err(broken)?);
@@ -85,7 +84,7 @@ impl Fold for Index {
         let body: Body = serde_json::from_str(body).map_err(broken)?;
         let old = self.summaries.remove(&id);
         // Without one: the beginning was cut off.
-        if let Some(new) = summary::after(old.as_ref(), &id, at, &body) {
+        if let Some(new) = IncidentSummary::after(old.as_ref(), &id, at, &body) {
             self.entry(&new, at, &body);
             self.summaries.insert(id, new);
         }
@@ -247,11 +246,11 @@ impl Store {
             if summary.is_some() && matches!(body, Body::Opened { .. }) {
                 return Err(RecordError::AlreadyOpened(incident.clone()));
             }
-            summary = summary::after(summary.as_ref(), incident, at, body);
+            summary = IncidentSummary::after(summary.as_ref(), incident, at, body);
             if summary.is_none() {
                 return Err(RecordError::NoIncident(incident.0.clone()));
             }
-            lines.push(Line { kind: summary::kind(body), at: Some(at), body: serde_json::to_string(body)? });
+            lines.push(Line { kind: body.kind(), at: Some(at), body: serde_json::to_string(body)? });
         }
         let Some(summary) = summary else { return Err(RecordError::NoIncident(incident.0.clone())) };
         let (text, closed) = (serde_json::to_string(&summary)?, summary.closed.is_some());

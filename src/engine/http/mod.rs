@@ -1,13 +1,6 @@
-//! The one TCP listener: /metrics, /healthz, /readyz. Reads only what is in memory; nothing here can hang on the host.
-//!
-//! [`listener`] takes connections, [`web`] says who may ask and how, [`negotiation`] in which form.
+//! What the agent's TCP listener tells: /metrics, /healthz, /readyz. Reads only what is in memory; nothing here can hang on the host.
 
-mod listener;
 mod negotiation;
-mod patience;
-mod tls;
-mod users;
-mod web;
 
 use std::sync::Arc;
 
@@ -18,13 +11,11 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-pub(super) use listener::serve;
-pub(super) use web::Web;
-
 use super::shared::{Shared, lock};
 use crate::metrics::Encoding;
 use crate::model::Seconds;
 use crate::sense::LONGEST_PAUSE_S;
+use crate::serve::{self, Web};
 
 pub(super) fn router(shared: Arc<Shared>, web: Option<Arc<Web>>) -> Router {
     let router = Router::new()
@@ -33,7 +24,7 @@ pub(super) fn router(shared: Arc<Shared>, web: Option<Arc<Web>>) -> Router {
         .route("/readyz", get(ready))
         .with_state(shared);
     match web {
-        Some(web) => router.layer(from_fn_with_state(web, web::guard)),
+        Some(web) => router.layer(from_fn_with_state(web, serve::guard)),
         None => router,
     }
 }

@@ -30,8 +30,8 @@ const AFTER_FAILURE: Duration = Duration::from_millis(200);
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// Runs as long as the agent does. `web` is what the configuration asks for beyond plain HTTP.
-pub(in crate::engine) async fn serve(listener: TcpListener, router: Router, web: Option<Arc<Web>>) {
+/// Runs as long as its program does. `web` is what the configuration asks for beyond plain HTTP.
+pub async fn serve(listener: TcpListener, router: Router, web: Option<Arc<Web>>) {
     let places = Arc::new(Semaphore::new(PLACES));
     loop {
         // Never closed, so there is always a place some time.
@@ -47,7 +47,7 @@ pub(in crate::engine) async fn serve(listener: TcpListener, router: Router, web:
                 });
             }
             Err(e) => {
-                tracing::warn!("the metrics listener cannot take a connection: {e}");
+                tracing::warn!("the listener cannot take a connection: {e}");
                 sleep(AFTER_FAILURE).await;
             }
         }

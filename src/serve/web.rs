@@ -24,7 +24,7 @@ const HEADERS: [&str; 5] =
 /// Files that do not answer must not hold up a scrape: what was read before still holds.
 const LOOK: Duration = Duration::from_secs(2);
 
-pub(in crate::engine) struct Web {
+pub struct Web {
     path: PathBuf,
     current: RwLock<Arc<Current>>,
     /// One looks at a time; who comes meanwhile goes on with what there is.
@@ -92,7 +92,7 @@ impl Current {
 impl Web {
     /// # Errors
     /// What cannot be honoured, with the file and the key.
-    pub(in crate::engine) fn open(path: &Path) -> Result<Self, String> {
+    pub fn open(path: &Path) -> Result<Self, String> {
         let current = RwLock::new(Arc::new(Current::read(path, &mut Files::new())?));
         Ok(Self { path: path.to_owned(), current, looking: Mutex::new(()), users: Users::default() })
     }
@@ -134,7 +134,7 @@ impl Web {
 }
 
 /// Around every route: who may ask, and what is sent with the answer.
-pub(super) async fn guard(State(web): State<Arc<Web>>, request: Request, next: Next) -> Response {
+pub async fn guard(State(web): State<Arc<Web>>, request: Request, next: Next) -> Response {
     let current = web.current().await;
     let admitted = current.users.is_empty() || web.users.admit(&current.users, request.headers().get(header::AUTHORIZATION)).await;
     let mut response = if admitted {

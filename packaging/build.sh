@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the programs once and packs them twice: target/packages/*.deb and *.rpm.
+# Builds the programs once and packs them twice, for hosts and for the collector: target/packages/*.deb and *.rpm.
 #   PROFILE=release|dev packaging/build.sh [deb] [rpm]
 # dev is for tests: the programs that are there already, packed quickly instead of tightly.
 set -euo pipefail
@@ -16,11 +16,17 @@ target=$(cargo metadata --locked --no-deps --format-version 1 | sed 's/.*"target
 # Both packers take the same stripped files, whatever they were built with.
 rm -rf target/packed target/packages
 mkdir -p target/packed target/packages
-for program in byteport-agent byteport-actuator byteportctl; do
+for program in byteport-agent byteport-actuator byteportctl byteport-collector; do
     strip -o "target/packed/$program" "$target/$folder/$program"
 done
 cp -r "$target/assets/man" "$target/assets/completions" target/packed/
+for part in man completions; do
+    mkdir -p "target/packed/collector/$part"
+    find "target/packed/$part" -name '*byteport-collector*' -exec mv -t "target/packed/collector/$part" {} +
+done
 
-[[ $kinds != *" deb "* ]] || cargo deb --quiet --locked --no-build --no-strip "${deb[@]}" --output target/packages/
-[[ $kinds != *" rpm "* ]] || cargo generate-rpm --auto-req builtin "${rpm[@]}" --output target/packages/
+for variant in "" collector; do
+    [[ $kinds != *" deb "* ]] || cargo deb --quiet --locked --no-build --no-strip ${variant:+--variant "$variant"} "${deb[@]}" --output target/packages/
+    [[ $kinds != *" rpm "* ]] || cargo generate-rpm --auto-req builtin ${variant:+--variant "$variant"} "${rpm[@]}" --output target/packages/
+done
 ls -l target/packages

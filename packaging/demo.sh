@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# `make run`: a filesystem fills up, BytePort heals it, and tells the story. Live, on a scratch filesystem of its own.
+# `make run`: a filesystem fills up, BytePort heals it, tells the story, and a collector shows it. Live, on a scratch filesystem of its own.
 #
-# What it touches: one folder below $TMPDIR, one loop device, one private mount namespace, one port on loopback. All of it is
+# What it touches: one folder below $TMPDIR, one loop device, one private mount namespace, three ports on loopback. All of it is
 # gone afterwards. ONCE=1 ends by itself, with 0 only when the incident was healed and verified.
 set -euo pipefail
 
@@ -25,13 +25,13 @@ if [ -z "${BYTEPORT_DEMO_SCRATCH:-}" ]; then
     # Copied, so that the agent's user can run them wherever this repository lies.
     mkdir "$BYTEPORT_DEMO_SCRATCH/bin"
     target=$(cargo metadata --locked --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
-    cp "$target"/debug/byteport-agent "$target"/debug/byteport-actuator "$target"/debug/byteportctl "$BYTEPORT_DEMO_SCRATCH/bin/"
+    cp "$target"/debug/byteport-agent "$target"/debug/byteport-actuator "$target"/debug/byteportctl "$target"/debug/byteport-collector "$BYTEPORT_DEMO_SCRATCH/bin/"
     exec unshare --mount --propagation private "$0"
 fi
 
 scratch=$BYTEPORT_DEMO_SCRATCH
 mount=$scratch/srv
-loop='' agent='' actuator='' follower=''
+loop='' agent='' actuator='' collector='' follower=''
 
 ended() { # ended PID: asked to stop, then made to
     [ -n "$1" ] || return 0
@@ -50,6 +50,7 @@ clean_up() {
     ended "$follower"
     ended "$agent"
     ended "$actuator"
+    ended "$collector"
     umount "$mount" 2>/dev/null || umount -l "$mount" 2>/dev/null
     [ -z "$loop" ] || losetup -d "$loop"
     # Never through a mount that would not go.
@@ -96,11 +97,20 @@ mount "$loop" "$mount"
 
 # --- Both programs, as the packages run them: the agent as a user of its own with three capabilities, the actuator as root.
 group=$(id -g nobody)
-port=$(for p in $(seq 19634 19734); do (: <"/dev/tcp/127.0.0.1/$p") 2>/dev/null || { echo "$p"; break; }; done)
+# Three that nobody listens on.
+mapfile -t ports < <(for p in $(seq 19634 19734); do (: <"/dev/tcp/127.0.0.1/$p") 2>/dev/null || echo "$p"; done)
+port=${ports[0]} agents=${ports[1]} pages=${ports[2]}
 install -d -m 1775 -o root -g "$group" "$scratch/run"
 install -d -m 0700 -o nobody -g "$group" "$scratch/state"
 install -d -m 0700 "$scratch/actuator"
+install -d -m 0700 -o nobody -g "$group" "$scratch/collector"
 mkdir "$scratch/etc"
+cat >"$scratch/etc/collector.toml" <<END
+state_dir = "$scratch/collector"
+agents_listen = "127.0.0.1:$agents"
+people_listen = "127.0.0.1:$pages"
+heartbeat_interval = "10s"
+END
 limits="mounts = [\"$mount\"]
 log_roots = [\"$mount/log\"]
 tmp_roots = [\"$mount/tmp\"]"
@@ -134,10 +144,13 @@ setpriv --reuid=nobody --regid="$group" --clear-groups --inh-caps=-all,+dac_read
     --ambient-caps=-all,+dac_read_search,+sys_ptrace,+syslog --bounding-set=-all,+dac_read_search,+sys_ptrace,+syslog \
     "$scratch/bin/byteport-agent" --config "$scratch/etc/agent.toml" >"$scratch/agent.log" 2>&1 &
 agent=$!
+nobody() { setpriv --reuid=nobody --regid="$group" --clear-groups --inh-caps=-all --bounding-set=-all "$@"; }
+nobody "$scratch/bin/byteport-collector" serve --config "$scratch/etc/collector.toml" >"$scratch/collector.log" 2>&1 &
+collector=$!
 
 failed() {
     printf '\n%s%s%s\n' "$red" "$1" "$plain" >&2
-    tail -n 20 "$scratch/agent.log" "$scratch/actuator.log" >&2 || true
+    tail -n 20 "$scratch/agent.log" "$scratch/actuator.log" "$scratch/collector.log" >&2 || true
     exit 1
 }
 wait_for() { # wait_for SECONDS WHAT COMMAND…
@@ -146,17 +159,23 @@ wait_for() { # wait_for SECONDS WHAT COMMAND…
     until "$@" >/dev/null 2>&1; do
         kill -0 "$agent" 2>/dev/null || failed "The agent has ended."
         kill -0 "$actuator" 2>/dev/null || failed "The actuator has ended."
+        kill -0 "$collector" 2>/dev/null || failed "The collector has ended."
         [ $SECONDS -lt $until ] || failed "$what: not within the time."
         sleep 0.2
     done
 }
 wait_for 30 "The agent is ready" ctl status
+wait_for 30 "The collector is ready" curl -sf "http://127.0.0.1:$agents/readyz"
+nobody "$scratch/bin/byteport-collector" token create --config "$scratch/etc/collector.toml" 2>/dev/null |
+    nobody "$scratch/bin/byteport-agent" enroll --collector "http://127.0.0.1:$agents" --token-file - --config "$scratch/etc/agent.toml" >/dev/null ||
+    failed "The agent is not enrolled."
 
 used() { df --output=pcent "$mount" | tail -n 1 | tr -d ' %'; }
 echo
 say "BytePort watches $mount, $(used) % used. The mount has opted in, for this demo alone."
 note "  ctl:     BYTEPORT_SOCKET=$BYTEPORT_SOCKET $scratch/bin/byteportctl status"
 note "  metrics: http://127.0.0.1:$port/metrics"
+note "  pages:   http://127.0.0.1:$pages/"
 echo
 
 # --- What the agent logs, as it happens: the time and the message of each line of JSON.
@@ -187,11 +206,15 @@ echo
 ctl incidents show disk || true
 echo
 ctl incidents show disk --json | grep -q '"outcome": *"healed"' || failed "The incident was not healed."
+shown() { curl -sf "http://127.0.0.1:$pages/api/v1/incidents?runbook=disk" | grep -q '"outcome":"healed"'; }
+wait_for 60 "The incident is on the collector's page" shown
+page=$(curl -sf "http://127.0.0.1:$pages/incidents?runbook=disk" | grep -o '/incidents/[0-9a-f]*/disk-[0-9a-f-]*' | head -n 1)
 say "${green}Healed and verified: $mount is $(used) % used.$plain"
+say "Its page: http://127.0.0.1:$pages$page"
 [ -z "${ONCE:-}" ] || exit 0
 
 echo
-echo "Both programs go on. In another terminal:"
+echo "All programs go on. In another terminal:"
 echo "  export BYTEPORT_SOCKET=$BYTEPORT_SOCKET PATH=$scratch/bin:\$PATH"
 echo "  byteportctl status"
 echo "  byteportctl explain disk"

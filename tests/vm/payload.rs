@@ -15,7 +15,8 @@ pub fn pack(repository: &Path, to: &Path) -> PathBuf {
     let profile = std::env::var("PROFILE").unwrap_or_else(|_| "dev".into());
     output(Command::new(repository.join("packaging/build.sh")).arg("deb").env("PROFILE", profile));
     let built = fs::read_dir(repository.join("target/packages")).expect("built").map(|e| e.expect("entry").path());
-    let deb = built.into_iter().find(|p| p.extension().is_some_and(|x| x == "deb")).expect("a .deb was built");
+    let is_ours = |p: &PathBuf| p.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with("byteport_") && n.ends_with(".deb"));
+    let deb = built.into_iter().find(is_ours).expect("a .deb was built");
     fs::copy(deb, to.join("byteport.deb")).expect("copied");
     let disk = to.join("payload.img");
     output(Command::new("tar").arg("-C").arg(to).arg("-cf").arg(&disk).arg("byteport.deb"));

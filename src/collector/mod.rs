@@ -2,4 +2,5 @@
 //!
 //! [`store`] keeps, [`api`] is the agents' door, [`pages`] the people's, [`outbox`] what goes out; [`view`] is what they show each other.
 
+pub mod pages;
 pub mod view;

@@ -33,7 +33,7 @@ impl Copy {
     /// What a build needs, without the programs: they would only be linked for nothing.
     fn of(repo: &Path, at: PathBuf) -> Copy {
         let mut copy = Copy { at, files: BTreeMap::new() };
-        for part in ["Cargo.lock", "build.rs", "src", "docs", "fixtures/cases", "tests/registry.rs", "tests/cases.rs"] {
+        for part in ["Cargo.lock", "build.rs", "src", "templates", "docs", "fixtures/cases", "tests/registry.rs", "tests/cases.rs"] {
             copy.take(repo, Path::new(part));
         }
         let manifest = fs::read_to_string(repo.join("Cargo.toml")).unwrap();

@@ -6,6 +6,7 @@
 pub mod api;
 pub mod auth;
 pub mod outbox;
+pub mod pages;
 pub mod proof;
 pub mod store;
 pub mod view;

@@ -76,13 +76,13 @@ pub(super) fn diagnosis(d: &Diagnosis, paint: Paint) -> String {
 }
 
 /// Where nothing is counted in bytes or inodes, nothing has to be freed.
-pub(super) fn of_what(among: &[Explained]) -> &'static str {
+pub(crate) fn of_what(among: &[Explained]) -> &'static str {
     if among.iter().any(|e| e.amount > 0) { "of what must be freed" } else { "of what is wrong" }
 }
 
 /// In the unit of the need. The model leaves the unit to the runbook: where inodes are what is short, the class that explains them by
 /// name is weighed too.
-pub(super) fn amount(among: &[Explained], n: u64) -> String {
+pub(crate) fn amount(among: &[Explained], n: u64) -> String {
     if among.iter().all(|e| e.amount == 0) {
         return "-".to_owned();
     }
@@ -145,7 +145,7 @@ fn expected(step: &StepStory<'_>) -> String {
 }
 
 /// `1.20 GiB and 12 inodes (an estimate)`.
-pub(super) fn plan_expected(e: &crate::model::Expected) -> String {
+pub(crate) fn plan_expected(e: &crate::model::Expected) -> String {
     if e.bytes.0 == 0 && e.inodes == 0 {
         return "nothing that is counted in bytes".to_owned();
     }

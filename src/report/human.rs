@@ -19,17 +19,17 @@ pub fn clean(text: &str) -> String {
 }
 
 /// `2026-11-21 21:55:06 UTC`.
-pub(super) fn utc(at: jiff::Timestamp) -> String {
+pub(crate) fn utc(at: jiff::Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 /// Seconds from `start` to `at`: by the boot clock, across boots by the wall clock.
-pub(super) fn seconds_between(start: &Now, at: &Now) -> f64 {
+pub(crate) fn seconds_between(start: &Now, at: &Now) -> f64 {
     at.steady_since(start).unwrap_or_else(|| (at.wall.as_millisecond() - start.wall.as_millisecond()) as f64 / 1000.0)
 }
 
 /// `1 file`, `20,000 files`.
-pub(super) fn count(n: u64, one: &str) -> String {
+pub(crate) fn count(n: u64, one: &str) -> String {
     let plural = match one.strip_suffix('y') {
         _ if n == 1 => one.to_owned(),
         Some(stem) => format!("{stem}ies"),
@@ -38,7 +38,7 @@ pub(super) fn count(n: u64, one: &str) -> String {
     format!("{} {plural}", thousands(n))
 }
 
-pub(super) fn thousands(n: u64) -> String {
+pub(crate) fn thousands(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (i, c) in digits.chars().enumerate() {
@@ -51,7 +51,7 @@ pub(super) fn thousands(n: u64) -> String {
 }
 
 /// `+1.20 GiB`, `-3.00 KiB`.
-pub(super) fn signed(bytes: i64) -> String {
+pub(crate) fn signed(bytes: i64) -> String {
     format!("{}{}", if bytes < 0 { '-' } else { '+' }, Bytes(bytes.unsigned_abs()))
 }
 
@@ -60,7 +60,7 @@ pub(super) fn deviation(expected: u64, real: u64) -> Option<f64> {
     (expected > 0).then(|| (real as f64 - expected as f64) * 100.0 / expected as f64)
 }
 
-pub(super) fn deviation_text(expected: u64, real: u64) -> String {
+pub(crate) fn deviation_text(expected: u64, real: u64) -> String {
     match deviation(expected, real) {
         // Rounded to nothing is said without a sign.
         Some(d) if d.abs() < 0.05 => "0.0 %".into(),
@@ -70,7 +70,7 @@ pub(super) fn deviation_text(expected: u64, real: u64) -> String {
     }
 }
 
-pub(super) fn share(share: f64) -> String {
+pub(crate) fn share(share: f64) -> String {
     format!("{:.0} %", share * 100.0)
 }
 
@@ -84,7 +84,7 @@ pub(super) fn observed<T>(value: &Observed<T>, say: impl FnOnce(&T) -> String) -
 }
 
 /// The first letter large: the start of a sentence. Names (`log_growth`, `/srv`) keep their own.
-pub(super) fn sentence(text: &str) -> String {
+pub(crate) fn sentence(text: &str) -> String {
     let word = text.split(' ').next().unwrap_or_default();
     if !word.trim_end_matches([':', ',', '.']).chars().all(char::is_alphabetic) {
         return text.to_owned();

@@ -32,7 +32,7 @@ pub use human::clean;
 pub use incidents::incidents;
 pub use paint::{Paint, Tone};
 pub use plan::plan;
-pub use postmortem::{Postmortem, Source};
+pub use postmortem::{Moment, Postmortem, Source, Told as ToldStep};
 pub use replay::{Compared, replay};
 pub use status::{pauses, status};
 pub use story::Story;
@@ -41,3 +41,12 @@ pub use table::Cell;
 pub(crate) use top::made_up as top_made_up;
 pub use top::{Board, Column, Curve, PANES, Pane, Section, Span, board, top};
 pub use undo::undo;
+
+/// The words and figures of one fact each, for whoever puts them into another form than these. What came from outside is [`clean`].
+pub(crate) mod words {
+    pub(crate) use super::explain::{amount, of_what, plan_expected};
+    pub(crate) use super::human::{count, deviation_text, seconds_between, sentence, share, signed, thousands, utc};
+    pub(crate) use super::postmortem::{expected, looked, real};
+    pub(crate) use super::refusals::would_change;
+    pub(crate) use super::steps::{does, ended, skip, skipped, title, undo, verdict, why};
+}

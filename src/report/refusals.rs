@@ -2,7 +2,7 @@
 
 use crate::model::RefusalReason as Why;
 
-pub(super) const fn would_change(reason: Why) -> &'static str {
+pub(crate) const fn would_change(reason: Why) -> &'static str {
     match reason {
         Why::ReportOnly => {
             "set mode = \"act\" in agent.toml and in actuator.toml, enable byteport-actuator, and see that BYTEPORT_DRY_RUN is not true"

@@ -8,7 +8,7 @@ use crate::model::{
 };
 
 /// What the step does, naming what it does it to.
-pub(super) fn does(step: &Step) -> String {
+pub(crate) fn does(step: &Step) -> String {
     match step {
         Step::CompressLogs(batch) => format!("compress {}", files(batch)),
         Step::DeleteFiles(batch) => format!("delete {}", files(batch)),
@@ -84,7 +84,7 @@ fn files(batch: &FileBatch) -> String {
 }
 
 /// For tables: `compress closed logs`.
-pub(super) const fn title(kind: StepKind) -> &'static str {
+pub(crate) const fn title(kind: StepKind) -> &'static str {
     match kind {
         StepKind::CompressLogs => "compress closed logs",
         StepKind::RotatedLogs => "delete rotated logs",
@@ -109,7 +109,7 @@ pub(super) const fn title(kind: StepKind) -> &'static str {
     }
 }
 
-pub(super) fn undo(undo: &Undo) -> String {
+pub(crate) fn undo(undo: &Undo) -> String {
     match undo {
         Undo::ByActuator { how } => clean(how),
         Undo::OnResolve { how } => format!("{}, by itself when it is resolved", clean(how)),
@@ -158,12 +158,12 @@ pub(super) fn did(effect: &Effect) -> String {
 }
 
 /// `2 in use, 1 changed`.
-pub(super) fn skipped(effect: &Effect) -> String {
+pub(crate) fn skipped(effect: &Effect) -> String {
     let parts: Vec<String> = effect.skipped.iter().map(|(reason, n)| format!("{n} {}", skip(*reason))).collect();
     parts.join(", ")
 }
 
-pub(super) const fn skip(reason: SkipReason) -> &'static str {
+pub(crate) const fn skip(reason: SkipReason) -> &'static str {
     match reason {
         SkipReason::Gone => "already gone",
         SkipReason::Changed => "changed since they were examined",
@@ -189,7 +189,7 @@ pub(super) fn after(after: &AfterStep) -> String {
     }
 }
 
-pub(super) fn verdict(verdict: &Verdict) -> String {
+pub(crate) fn verdict(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Resolved { why } => format!("resolved: {}", clean(why)),
         Verdict::NotResolved { why } => format!("not resolved: {}", clean(why)),
@@ -197,8 +197,15 @@ pub(super) fn verdict(verdict: &Verdict) -> String {
     }
 }
 
+/// What a verdict rests on.
+pub(crate) fn why(verdict: &Verdict) -> &str {
+    match verdict {
+        Verdict::Resolved { why } | Verdict::NotResolved { why } | Verdict::Unknown { why } => why,
+    }
+}
+
 /// How it ended, in words; `None`: it is still open.
-pub(super) const fn ended(outcome: Option<Outcome>) -> &'static str {
+pub(crate) const fn ended(outcome: Option<Outcome>) -> &'static str {
     match outcome {
         None => "still open",
         Some(Outcome::Healed) => "healed",

@@ -63,12 +63,17 @@ impl<'a> Story<'a> {
             closed: summary.closed.as_ref(),
             looks: 0,
         };
-        let mut round = 1;
+        // Evidence counts the rounds. Where it stayed on its host, decisions do.
+        let mut looked = None;
         for entry in entries {
-            if let Body::Evidence { phase: Phase::Diagnosis { round: r }, .. } = &entry.body {
-                round = *r;
+            if let Body::Evidence { phase: Phase::Diagnosis { round }, .. } = &entry.body {
+                looked = Some(*round);
             }
-            story.take(&entry.at, &entry.body, round);
+            let next = story.rounds.last().map_or(1, |r| r.number.saturating_add(1));
+            story.take(&entry.at, &entry.body, looked.unwrap_or(next));
+            if matches!(entry.body, Body::Decision { .. }) {
+                looked = None;
+            }
         }
         for round in &mut story.rounds {
             let mut enough = false;
@@ -144,6 +149,16 @@ impl<'a> Story<'a> {
     /// The newest diagnosis.
     pub(super) fn diagnosis(&self) -> Option<&'a Diagnosis> {
         self.rounds.last().map(|r| r.diagnosis)
+    }
+
+    /// Every step, in the order of a postmortem's: which decision of the record it is of, its number there, and what it was begun as.
+    pub fn begun(&self) -> impl Iterator<Item = (usize, u32, Option<&'a IntentId>)> {
+        self.rounds.iter().enumerate().flat_map(|(n, r)| r.steps.iter().map(move |s| (n, s.number, s.intent)))
+    }
+
+    /// Whether a plan is here that `intent` was begun for.
+    pub fn has_step_of(&self, intent: &IntentId) -> bool {
+        self.steps().any(|(_, s)| s.intent == Some(intent) && s.planned.is_some())
     }
 
     pub(super) fn opened(&self) -> &'a Now {

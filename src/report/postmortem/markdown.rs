@@ -112,7 +112,7 @@ impl Postmortem {
     }
 }
 
-pub(super) fn expected(s: &Told) -> String {
+pub(crate) fn expected(s: &Told) -> String {
     match s.expected_bytes.filter(|bytes| bytes.0 > 0) {
         Some(bytes) if s.estimate => format!("~{bytes}"),
         Some(bytes) => bytes.to_string(),
@@ -121,7 +121,7 @@ pub(super) fn expected(s: &Told) -> String {
 }
 
 /// Freed bytes, deviation, inodes and what was left alone; dashes where there is no effect.
-pub(super) fn real(s: &Told) -> [String; 4] {
+pub(crate) fn real(s: &Told) -> [String; 4] {
     let dash = || "-".to_owned();
     let deviation =
         s.freed.filter(|_| s.expected_bytes.is_some_and(|e| e.0 > 0)).map(|f| deviation_text(s.expected_bytes.unwrap_or_default().0, f.0));

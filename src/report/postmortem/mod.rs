@@ -6,6 +6,9 @@ mod timeline;
 
 use std::collections::BTreeMap;
 
+pub(crate) use markdown::{expected, real};
+pub(crate) use timeline::looked;
+
 use serde::Serialize;
 
 use super::human::{deviation, seconds_between};

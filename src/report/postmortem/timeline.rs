@@ -54,7 +54,7 @@ fn what(body: &Body) -> String {
     }
 }
 
-fn looked(phase: Phase) -> String {
+pub(crate) fn looked(phase: Phase) -> String {
     match phase {
         Phase::Diagnosis { round: 1 } => "looked at the host".into(),
         Phase::Diagnosis { round } => format!("looked at the host again for round {round}"),

@@ -41,6 +41,7 @@ fn main() {
         kernel_log: None,
         journal: None,
         acting: false,
+        collector: None,
     };
     let metrics = Metrics::new("0");
     let render = median(|| metrics.sample(&sample, &own, true));

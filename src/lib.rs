@@ -33,6 +33,8 @@ pub mod serve;
 
 pub mod collector;
 
+pub mod uplink;
+
 pub mod engine;
 
 pub mod record;

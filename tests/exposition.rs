@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use byteport::metrics::{Format, Metrics, Own};
 use byteport::model::{
-    BootId, ClockSync, Conntrack, KernelEventKind, KernelLog, Now, Observed, Sample, Severity, Signal, SourceState, Subject, UnitState,
-    Units, Verdict,
+    BootId, ClockSync, CollectorLink, Conntrack, KernelEventKind, KernelLog, LinkFailure, Now, Observed, Sample, Severity, Signal,
+    SourceState, Subject, UnitState, Units, Verdict,
 };
 use families::{Families, labels_of, unchunked};
 use support::agent::{Agent, Running, ask, exchange, free_port, wait};
@@ -25,7 +25,18 @@ use support::namespaces::inside;
 use support::{output, readings};
 
 fn own<'a>(sources: &'a [SourceState], raised: &'a [Signal], kernel_log: Option<&'a KernelLog>) -> Own<'a> {
-    Own { raised, sources, stretch: 1.5, cooldowns: 2, psi_mode: "triggers", state_bytes: 4096, kernel_log, journal: None, acting: false }
+    Own {
+        raised,
+        sources,
+        stretch: 1.5,
+        cooldowns: 2,
+        psi_mode: "triggers",
+        state_bytes: 4096,
+        kernel_log,
+        journal: None,
+        acting: false,
+        collector: None,
+    }
 }
 
 fn rendered(sample: &Sample) -> String {
@@ -222,6 +233,35 @@ fn promtool_has_nothing_to_say() {
     }
     let dropped = &families.series["byteport_series_dropped_total"][&labels_of("reason=\"duplicate\"")];
     assert!(*dropped >= 7.0, "a unit and a signal that were there twice: {dropped}");
+}
+
+#[test]
+fn the_collector_is_told_of_where_there_is_one() {
+    let metrics = Metrics::new("1");
+    let text = |link: Option<&CollectorLink>| {
+        metrics.sample(&readings::sample(), &Own { collector: link, ..own(&[], &[], None) }, false);
+        String::from_utf8(metrics.page().plain(Format::Text).to_vec()).expect("text")
+    };
+    assert!(!text(None).contains("byteport_collector"));
+    let mut link = CollectorLink::new("https://c.example", "0");
+    let new = text(Some(&link));
+    assert!(!new.contains("byteport_collector_waiting_rows"), "what it has is not known yet");
+    let lines = |text: &str| text.lines().filter(|l| l.starts_with("byteport_collector")).map(str::to_owned).collect::<Vec<_>>();
+    assert!(new.contains("\nbyteport_collector_up 0\n") && lines(&new).iter().all(|l| l.ends_with(" 0")), "{:?}", lines(&new));
+    (link.up, link.waiting, link.sent) = (true, Some(3), 7);
+    *link.failures.entry(LinkFailure::TimedOut).or_default() += 2;
+    let told = text(Some(&link));
+    for line in [
+        "byteport_collector_up 1",
+        "byteport_collector_waiting_rows 3",
+        "byteport_collector_sent_rows_total 7",
+        "byteport_collector_failures_total{reason=\"timed_out\"} 2",
+        "byteport_collector_failures_total{reason=\"refused\"} 0",
+    ] {
+        assert!(lines(&told).iter().any(|l| l == line), "{line} is not in {:?}", lines(&told));
+    }
+    assert_eq!(lines(&told).len(), 3 + LinkFailure::ALL.len());
+    promtool(told.as_bytes());
 }
 
 #[test]

@@ -102,6 +102,7 @@ fn exposed(name: &str) -> String {
         kernel_log: None,
         journal: None,
         acting: false,
+        collector: None,
     };
     metrics.sample(&sample, &own, true);
     let text = String::from_utf8(metrics.page().plain(Format::Text).to_vec()).unwrap();

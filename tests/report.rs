@@ -7,7 +7,7 @@ mod made_up;
 use std::fs;
 use std::path::Path;
 
-use byteport::model::is_unprintable;
+use byteport::model::{CollectorLink, is_unprintable};
 use byteport::report::{self, Paint, Postmortem, Source, Story};
 use made_up::Incident;
 
@@ -68,6 +68,36 @@ fn a_plan_and_a_status_read_as_committed() {
     let (diagnosis, plan, refusals) = made_up::plan();
     expect("plan.txt", &report::plan(&diagnosis, &plan, &refusals, Paint::Plain));
     expect("status.txt", &report::status(&made_up::status(), Paint::Plain));
+}
+
+#[test]
+fn a_status_says_how_it_stands_with_the_collector() {
+    let mut status = made_up::status();
+    let mut line = |change: &dyn Fn(&mut CollectorLink)| {
+        let mut link = CollectorLink::new("https://c.example", "0");
+        change(&mut link);
+        status.collector = Some(link);
+        let json = serde_json::to_string(&status).unwrap();
+        assert_eq!(serde_json::from_str::<byteport::wire::local::Status>(&json).unwrap(), status);
+        let text = report::status(&status, Paint::Plain);
+        text.lines().find_map(|l| l.strip_prefix("collector")).unwrap_or_else(|| panic!("{text}")).trim().to_owned()
+    };
+    assert_eq!(line(&|_| ()), "https://c.example, not reached, not heard of yet, what it has is not known");
+    let now = made_up::status().now.wall;
+    let heard = now - jiff::SignedDuration::from_secs(12);
+    assert_eq!(
+        line(&|l| (l.up, l.heard_at, l.waiting) = (true, Some(heard), Some(0))),
+        "https://c.example, heard of 12 s ago, nothing waits"
+    );
+    let lost = |l: &mut CollectorLink| {
+        (l.heard_at, l.waiting, l.trouble) = (Some(heard), Some(1), Some("no \x1b[2J route".into()));
+    };
+    let said = line(&lost);
+    assert!(said.starts_with("https://c.example, not reached, heard of 12 s ago, 1 row waiting: no ") && !said.contains('\x1b'), "{said}");
+    // As an agent says it that knows of no collector yet.
+    let mut old = serde_json::to_value(made_up::status()).unwrap();
+    old.as_object_mut().unwrap().remove("collector");
+    assert_eq!(serde_json::from_value::<byteport::wire::local::Status>(old).unwrap().collector, None);
 }
 
 /// File names of the incidents hold escapes, newlines and invisible characters; none of them may reach a terminal.

@@ -3,8 +3,10 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use byteport::cli::args::{Agent as Args, SampleOnScrape};
+use byteport::cli::args::{Agent as Args, AgentVerb, SampleOnScrape};
+use byteport::cli::enroll;
 use byteport::engine::{self, DriverError, OnScrape};
+use byteport::uplink::EnrolError;
 use clap::Parser;
 
 /// Longer than the pause between two greetings of the actuator, which are such work.
@@ -22,13 +24,17 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("byteport-agent: {e:#}");
-            let usage = matches!(e.downcast_ref(), Some(DriverError::Config(_) | DriverError::Web(_)));
+            let usage = matches!(e.downcast_ref(), Some(DriverError::Config(_) | DriverError::Web(_)))
+                || matches!(e.downcast_ref(), Some(EnrolError::Setup(_)));
             ExitCode::from(if usage { 64 } else { 2 })
         }
     }
 }
 
 fn run(args: &Args) -> anyhow::Result<()> {
+    if let Some(AgentVerb::Enroll(enrolment)) = &args.verb {
+        return enroll::run(enrolment, &args.config, &mut std::io::stdout());
+    }
     if args.once {
         use std::io::Write;
         std::io::stdout().write_all(engine::once(&args.config, &args.root)?.as_bytes())?;

@@ -211,7 +211,7 @@ pub struct Config {
 #[command(name = "byteport-agent", version = VERSION, max_term_width = 100)]
 pub struct Agent {
     /// Configuration; drop-ins are read from FILE.d beside it
-    #[arg(long, value_name = "FILE", default_value = "/etc/byteport/agent.toml")]
+    #[arg(long, value_name = "FILE", default_value = "/etc/byteport/agent.toml", global = true)]
     pub config: PathBuf,
     /// Where the host's root is, for a container that was given it
     #[arg(long, value_name = "DIR", default_value = "/")]
@@ -225,6 +225,37 @@ pub struct Agent {
     /// Accept the empty record that was begun where a damaged one was set aside, and exit; stop the agent first
     #[arg(long, conflicts_with = "once")]
     pub trust_new_record: bool,
+    /// Without one it runs until it is told to stop
+    #[command(subcommand)]
+    pub verb: Option<AgentVerb>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AgentVerb {
+    /// Make this host known to a collector; an agent that runs reports to it within ten seconds
+    Enroll(Enroll),
+}
+
+#[derive(Debug, Args)]
+pub struct Enroll {
+    /// The collector's address: https://HOST[:PORT][/PREFIX]
+    #[arg(long, value_name = "URL")]
+    pub collector: String,
+    /// File with the token that the collector gave out; - reads it from standard input
+    #[arg(long, value_name = "FILE")]
+    pub token_file: PathBuf,
+    /// Trust whom the certificates in this PEM file have signed, and nobody else
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// Proxy on the way to the collector: http://HOST:PORT
+    #[arg(long, value_name = "URL")]
+    pub proxy: Option<String>,
+    /// Accept that everybody on the way may read and change what is sent
+    #[arg(long)]
+    pub insecure_plain_http: bool,
+    /// Make a host that has a collector another one there, with a token of its own
+    #[arg(long)]
+    pub again: bool,
 }
 
 /// What a scrape's own sample holds.

@@ -11,6 +11,7 @@ mod config;
 mod ctx;
 pub mod decided;
 mod doctor;
+pub mod enroll;
 mod explain;
 mod incidents;
 mod mark_deploy;

@@ -14,7 +14,7 @@ use super::dialogue::{Command, Event, Timing};
 use super::episode::Episode;
 use super::sampling::{OnScrape, Places, Sampled};
 use super::shared::{Shared, lock};
-use super::{http, local, recovery, sampling, soon, tasks};
+use super::{http, local, recovery, sampling, soon, tasks, uplink};
 use crate::act::client::Client;
 use crate::detect::{Detector, History, Timeline};
 use crate::guard::{self, PastAct};
@@ -26,6 +26,7 @@ use crate::route::{Routed, Router};
 use crate::runbooks::{self, Watch};
 use crate::sense::{Sampler, Want};
 use crate::serve::{self, Web};
+use crate::wire::collector::Leaving;
 use crate::{config, events};
 
 /// Why the agent did not start, or had to stop.
@@ -73,6 +74,7 @@ pub fn once(config_path: &Path, root: &Path) -> Result<String, DriverError> {
         kernel_log: sample.readings.kernel_log.value(),
         journal: None,
         acting: loaded.config.is_acting(),
+        collector: None,
     };
     metrics.sample(&sample, &own, loaded.config.node_metrics);
     Ok(String::from_utf8_lossy(metrics.page().plain(Format::Text)).into_owned())
@@ -132,6 +134,7 @@ pub async fn run(config_path: &Path, root: &Path, on_scrape: OnScrape) -> Result
     let unix = local::bind(&config.socket).map_err(io(&format!("cannot listen on {}", config.socket.display())))?;
     tokio::spawn(serve::serve(tcp, http::router(shared.clone(), web.clone()), web));
     tokio::spawn(local::serve(unix, shared.clone()));
+    let uplink = uplink::start(&shared);
 
     let boot = host.now().boot;
     if let Some(before) = carried::<Carried>(&config.state_dir) {
@@ -188,11 +191,16 @@ pub async fn run(config_path: &Path, root: &Path, on_scrape: OnScrape) -> Result
     tasks::stopping();
     engine.tasks.abort_all();
     let holding = shared.clone();
-    let let_go = tokio::task::spawn_blocking(move || recovery::take_back_all(&holding, TAKE_BACK));
+    let let_go = tokio::task::spawn_blocking(move || {
+        recovery::take_back_all(&holding, TAKE_BACK);
+        holding.host.shutting_down().unwrap_or(false)
+    });
     // The actuator may hang; systemd's patience with us is not longer.
-    if tokio::time::timeout(TAKE_BACK + Duration::from_secs(2), let_go).await.is_err() {
+    let goes_down = tokio::time::timeout(TAKE_BACK + Duration::from_secs(2), let_go).await;
+    if goes_down.is_err() {
         tracing::warn!("not everything that stands was taken back in time; the next start goes on");
     }
+    uplink.leave(if matches!(goes_down, Ok(Ok(true))) { Leaving::HostGoesDown } else { Leaving::Stopped }).await;
     tracing::info!("stopping; {} open episodes are taken up again at the next start", engine.episodes.len());
     let carrying = Carried {
         boot,
@@ -254,6 +262,7 @@ impl Driver {
             self.state_bytes = store.state_bytes();
         }
         self.past = store.past_acts();
+        self.shared.uplink.note(store);
         // A pause that ends, and a maintenance window, call nobody: what they kept from being done is looked at now, whatever else is still held.
         let now = self.shared.host.now();
         let holding = store.pauses(&now).len() + usize::from(self.shared.config().in_maintenance(now.wall).is_some());
@@ -288,6 +297,7 @@ impl Driver {
             Err(TryLockError::WouldBlock) => {}
         }
         {
+            let collector = self.shared.uplink.link();
             let mut seen = lock(&self.shared.seen);
             let own = Own {
                 raised: &raised,
@@ -299,6 +309,7 @@ impl Driver {
                 kernel_log: sample.readings.kernel_log.value(),
                 journal: sample.readings.journal.value(),
                 acting: self.shared.config().is_acting(),
+                collector: collector.as_ref(),
             };
             self.shared.metrics.sample(&sample, &own, self.shared.config().node_metrics);
             seen.take(Arc::clone(&sample));

@@ -130,6 +130,7 @@ async fn pause(State(shared): State<Arc<Shared>>, ConnectInfo(peer): ConnectInfo
         ask.by = if ask.by.is_empty() { who } else { format!("{who}: {}", ask.by) };
         ask.since = Some(now.clone());
         views::record(&shared)?.set_pause(&ask, &now).map_err(|e| Problem { error: e.to_string(), hint: None })?;
+        shared.uplink.appended();
         Ok(views::status(&shared))
     })
     .await
@@ -140,6 +141,7 @@ async fn resume(State(shared): State<Arc<Shared>>, ConnectInfo(peer): ConnectInf
     blocking(move || {
         let now = shared.host.now();
         views::record(&shared)?.clear_pause(ask.runbook.as_ref(), &now).map_err(|e| Problem { error: e.to_string(), hint: None })?;
+        shared.uplink.appended();
         shared.look_again();
         Ok(views::status(&shared))
     })

@@ -15,6 +15,7 @@ mod shared;
 mod soon;
 mod tasks;
 mod top;
+mod uplink;
 mod views;
 
 pub use driver::{DriverError, once, run, trust_new_record};

@@ -18,6 +18,7 @@ use crate::metrics::Metrics;
 use crate::model::{Body, CpuStat, Entry, IncidentId, IntentId, Now, Observed, Refusal, RefusalReason, RunbookId, Sample, Signal, Subject};
 use crate::record::Store;
 use crate::runbooks;
+use crate::uplink::Board;
 use crate::wire::actuator::Hello;
 
 /// Entries that could not be written yet; beyond it the oldest notes are lost, never an intent (those refuse the act instead).
@@ -52,6 +53,8 @@ pub(super) struct Shared {
     taken_back: Mutex<BTreeMap<IncidentId, Vec<IntentId>>>,
     pub hello: Mutex<Observed<Hello>>,
     pub metrics: Metrics,
+    /// How it stands with the collector.
+    pub uplink: Arc<Board>,
     pub started: Now,
 }
 
@@ -113,6 +116,7 @@ impl Shared {
             taken_back: Mutex::default(),
             hello: Mutex::new(Observed::unavailable("the actuator has not been asked yet")),
             metrics: Metrics::new(env!("CARGO_PKG_VERSION")),
+            uplink: Arc::default(),
             started,
         }
     }
@@ -168,6 +172,7 @@ impl Shared {
         match written {
             Ok(first) => {
                 drop(pending);
+                self.uplink.appended();
                 (first..).zip(entries).for_each(|(seq, (at, body))| emit(seq, at, body));
                 Ok(())
             }

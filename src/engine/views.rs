@@ -55,6 +55,7 @@ pub(super) fn status(shared: &Shared) -> Status {
             std::iter::once(shared.psi_mode().to_owned()).chain(reasons).collect::<Vec<_>>().join(", ")
         },
         refused_config: lock(&shared.refused_config).clone(),
+        collector: shared.uplink.link(),
         now,
     }
 }

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use super::exposition::{Exposition, Kind, Labels, Number};
-use crate::model::{Bytes, EffectState, JournalLog, KernelLog, Now, Outcome, RefusalReason, Severity, Signal, SourceState, Verdict};
+use crate::model::{
+    Bytes, CollectorLink, EffectState, JournalLog, KernelLog, Now, Outcome, RefusalReason, Severity, Signal, SourceState, Verdict,
+};
 use crate::runbooks;
 
 /// What the agent knows of itself at the time of a sample.
@@ -23,6 +25,8 @@ pub struct Own<'a> {
     pub journal: Option<&'a JournalLog>,
     /// The configuration wants steps to be done, whatever keeps them from it.
     pub acting: bool,
+    /// Where this host has one.
+    pub collector: Option<&'a CollectorLink>,
 }
 
 const STEP_OUTCOMES: [&str; 4] = ["done", "partial", "failed", "unknown"];
@@ -171,6 +175,9 @@ impl Own<'_> {
             to.single("byteport_journal_dropped_total", Kind::Counter, "Entries that were asked for and not kept.", log.dropped);
         }
         to.single("byteport_acting", Kind::Gauge, "1 when the configuration wants steps to be done.", self.acting);
+        if let Some(link) = self.collector {
+            write_collector(link, to);
+        }
     }
 
     fn write_signals(&self, to: &mut Exposition) {
@@ -208,6 +215,21 @@ impl Own<'_> {
                 }
             }
         }
+    }
+}
+
+fn write_collector(link: &CollectorLink, to: &mut Exposition) {
+    to.single("byteport_collector_up", Kind::Gauge, "1 when the collector answered last time it was asked.", link.up);
+    if let Some(waiting) = link.waiting {
+        let help = "Rows of the record that the collector has not acknowledged.";
+        to.single("byteport_collector_waiting_rows", Kind::Gauge, help, waiting);
+    }
+    to.single("byteport_collector_sent_rows_total", Kind::Counter, "Rows that the collector has acknowledged.", link.sent);
+    let mut labels = Labels::default();
+    let help = "What was asked of the collector and came to nothing, by reason.";
+    let mut family = to.family("byteport_collector_failures_total", Kind::Counter, help);
+    for (reason, count) in &link.failures {
+        family.series(labels.set(&[("reason", reason.as_str())]), *count);
     }
 }
 

@@ -10,6 +10,7 @@ mod found;
 mod fs;
 mod ids;
 mod incident;
+mod link;
 mod observed;
 mod path;
 mod plan;
@@ -36,6 +37,7 @@ pub use found::{Candidates, DirUse, FamilyAsk, FileUse, HeldFile, HeldFiles, Not
 pub use fs::{FsKind, FsUsage, Mount};
 pub use ids::{IncidentId, IntentId, RunbookId};
 pub use incident::{Body, Entry, IncidentSummary, Phase};
+pub use link::{CollectorLink, LinkFailure};
 pub use observed::Observed;
 pub use path::{HostPath, is_unprintable};
 pub use plan::{Escalation, Expected, FollowUp, Plan, PlannedStep, Unavailable};

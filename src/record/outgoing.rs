@@ -1,11 +1,11 @@
 //! What of the record goes to the collector, letter by letter as it was hashed.
 
-use rusqlite::params;
+use rusqlite::{OptionalExtension as _, params};
 
 use super::RecordError;
 use super::book::Hash;
 use super::store::Store;
-use crate::model::Body;
+use crate::model::{Body, Now};
 use crate::wire::collector::{MOST_BODY_BYTES, MOST_BYTES, MOST_RECORDS, Record, hex};
 
 /// Rows behind a given one, in order.
@@ -33,6 +33,22 @@ impl Store {
     pub fn head(&self) -> (u64, Hash) {
         let head = self.chain.head();
         (head.seq, head.hash)
+    }
+
+    /// How many rows that are still here come after `seq`.
+    pub fn waiting(&self, seq: u64) -> u64 {
+        self.chain.head().seq.saturating_sub(seq.max(self.chain.first() - 1))
+    }
+
+    /// When the oldest of those was written, as far as it says so.
+    ///
+    /// # Errors
+    /// When the record cannot be read.
+    pub fn waiting_since(&self, seq: u64) -> Result<Option<jiff::Timestamp>, RecordError> {
+        let oldest = "SELECT at FROM chain WHERE seq > ?1 ORDER BY seq LIMIT 1";
+        let at = self.chain.conn.query_row(oldest, [seq.cast_signed()], |r| r.get::<_, String>(0)).optional();
+        let at = at.map_err(self.chain.sqlite())?;
+        Ok(at.and_then(|at| serde_json::from_str::<Option<Now>>(&at).ok()).flatten().map(|now| now.wall))
     }
 
     /// As many rows after `seq` as one batch may have; `None` where there are none. Evidence and what is too large stays here, its hash goes.
@@ -86,7 +102,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Body, BootId, IncidentId, Now, Phase, Recorded, RunbookId, Subject};
+    use crate::model::{BootId, IncidentId, Phase, Recorded, RunbookId, Subject};
 
     fn now() -> Now {
         Now { wall: jiff::Timestamp::UNIX_EPOCH, boot: BootId("a".into()), uptime_s: 1.0 }
@@ -124,6 +140,17 @@ mod tests {
         let rest = store.after(2).unwrap().unwrap();
         assert!(proven(&rest) && rest.records == out.records[2..]);
         assert_eq!((store.after(3).unwrap(), store.after(99).unwrap()), (None, None));
+    }
+
+    #[test]
+    fn what_waits_is_counted_and_has_a_beginning() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut store, id) = store(&dir);
+        let later = Now { wall: jiff::Timestamp::from_second(60).unwrap(), ..now() };
+        store.append(&id, &later, &note("later")).unwrap();
+        assert_eq!([0, 1, 2, 99].map(|seq| store.waiting(seq)), [2, 1, 0, 0]);
+        let since = [0, 1, 2].map(|seq| store.waiting_since(seq).unwrap());
+        assert_eq!(since, [Some(now().wall), Some(later.wall), None]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::human::{clean, count, observed, utc};
 use super::incidents;
 use super::paint::{Paint, Tone};
 use super::table::{Table, cell, figure};
-use crate::model::{Bytes, FsKind, FsSample, FsUsage, Observed, Seconds, Severity};
+use crate::model::{Bytes, CollectorLink, FsKind, FsSample, FsUsage, Now, Observed, Seconds, Severity};
 use crate::wire::local::{Pause, Status};
 
 pub fn status(s: &Status, paint: Paint) -> String {
@@ -21,6 +21,9 @@ pub fn status(s: &Status, paint: Paint) -> String {
     let record = observed(&s.record, |n| format!("whole, {}", count(*n, "entry")));
     table.row([cell("record"), cell(record).tone(if s.record.value().is_some() { Tone::Plain } else { Tone::Bad })]);
     table.row([cell("pressure"), cell(clean(&s.psi_mode))]);
+    if let Some(link) = &s.collector {
+        table.row([cell("collector"), cell(collector(link, &s.now)).tone(if link.up { Tone::Plain } else { Tone::Warn })]);
+    }
     if let Some(refused) = &s.refused_config {
         table.row([
             cell("config"),
@@ -69,6 +72,19 @@ pub fn status(s: &Status, paint: Paint) -> String {
         Observed::Unavailable { why } => format!("  unknown: {}\n", clean(why)),
     };
     out + &format!("\n{}\n{open}", paint.title("Open incidents"))
+}
+
+fn collector(link: &CollectorLink, now: &Now) -> String {
+    let ago = |at: jiff::Timestamp| Seconds(now.wall.duration_since(at).as_secs_f64().max(0.0));
+    let heard = link.heard_at.map_or_else(|| "not heard of yet".to_owned(), |at| format!("heard of {} ago", ago(at)));
+    let waiting = match link.waiting {
+        None => "what it has is not known".to_owned(),
+        Some(0) => "nothing waits".to_owned(),
+        Some(rows) => format!("{} waiting", count(rows, "row")),
+    };
+    let trouble = link.trouble.as_ref().map(|why| format!(": {}", clean(why))).unwrap_or_default();
+    let state = if link.up { "" } else { "not reached, " };
+    format!("{}, {state}{heard}, {waiting}{trouble}", clean(&link.collector))
 }
 
 fn actuator(s: &Status) -> String {

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Cgroups, Diagnosis, Effect, Entry, FsSample, HostPath, IncidentId, IncidentSummary, IntentId, JournalEntry, KernelEvent,
+    Cgroups, CollectorLink, Diagnosis, Effect, Entry, FsSample, HostPath, IncidentId, IncidentSummary, IntentId, JournalEntry, KernelEvent,
     KernelEventKind, LoadAverage, Now, Observed, Percent, Plan, Pressure, Processes, Recorded, Refusal, RunbookId, Seconds, Signal,
     UnitState,
 };
@@ -49,6 +49,9 @@ pub struct Status {
     pub psi_mode: String,
     /// The last configuration that was refused, if it still is on disk.
     pub refused_config: Option<String>,
+    /// Where this host has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collector: Option<CollectorLink>,
 }
 
 /// What `byteportctl top` shows: the newest sample, and what follows from it and from those before.

@@ -320,5 +320,6 @@ pub fn status() -> Status {
         stuck: BTreeMap::from([("usage of /mnt/nfs".to_owned(), 125.0)]),
         psi_mode: "polled: triggers need CAP_SYS_RESOURCE".into(),
         refused_config: None,
+        collector: None,
     }
 }

@@ -41,7 +41,8 @@ fn write_all(to: &Path) -> io::Result<()> {
     let (man, completions) = (to.join("man"), to.join("completions"));
     fs::create_dir_all(&man)?;
     fs::create_dir_all(&completions)?;
-    for (mut command, section) in [(args::Ctl::command(), "1"), (args::Agent::command(), "8"), (args::Actuator::command(), "8")] {
+    let programs = [args::Ctl::command(), args::Agent::command(), args::Actuator::command(), args::Collector::command()];
+    for (mut command, section) in programs.into_iter().zip(["1", "8", "8", "8"]) {
         let name = command.get_name().to_owned();
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
             clap_complete::generate_to(shell, &mut command, &name, &completions)?;

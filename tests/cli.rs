@@ -76,10 +76,14 @@ fn man_pages_and_completions_are_made() {
         let page = fs::read_to_string(assets.join(format!("man/byteportctl-{verb}.1"))).unwrap();
         assert!(page.contains(".SH NAME") && page.contains(&format!("byteportctl {verb}")), "{verb}:\n{page}");
     }
-    for file in ["man/byteportctl.1", "man/byteport-agent.8", "man/byteport-agent-enroll.8", "man/byteport-actuator.8"] {
+    let collector = ["man/byteport-collector.8", "man/byteport-collector-token-create.8", "man/byteport-collector-audit-verify.8"];
+    let others = ["man/byteportctl.1", "man/byteport-agent.8", "man/byteport-agent-enroll.8", "man/byteport-actuator.8"];
+    for file in others.into_iter().chain(collector) {
         assert!(fs::read_to_string(assets.join(file)).unwrap().contains(".TH"), "{file}");
     }
-    for file in ["byteportctl.bash", "_byteportctl", "byteportctl.fish", "byteport-agent.bash", "_byteport-actuator"] {
+    for file in
+        ["byteportctl.bash", "_byteportctl", "byteportctl.fish", "byteport-agent.bash", "_byteport-actuator", "byteport-collector.fish"]
+    {
         assert!(fs::read_to_string(assets.join("completions").join(file)).unwrap().contains("byteport"), "{file}");
     }
 }

@@ -223,6 +223,8 @@ fn check_knows_which_file_it_is_by_name_or_by_content() {
     assert_eq!(config::check(&etc.put("actuator.toml.d/1.toml", "mode = \"act\"\n")).len(), 1);
     assert!(config::check(&etc.put("one.toml", "agent_user = \"x\"\n")).is_empty());
     assert!(config::check(&etc.put("other.toml", "mode = \"act\"\n")).is_empty());
+    assert_eq!(config::check(&etc.put("collector.toml", "mode = \"act\"\n")).len(), 1);
+    assert!(config::check(&etc.put("third.toml", "plain_http = true\n")).is_empty());
     let web = etc.put("web.yml", "basic_auth_users:\n  ann: hunter2\n");
     let agent = etc.put("agent.toml", &format!("web_config_file = {web:?}\n"));
     let shown = etc.shown(&config::check(&agent));
@@ -285,7 +287,7 @@ fn an_address_holds_no_password_and_a_counter_has_a_name() {
 fn the_shipped_examples_hold_every_key_at_its_default() {
     let etc = Etc::new();
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging");
-    for name in ["agent.toml", "actuator.toml"] {
+    for name in ["agent.toml", "actuator.toml", "collector.toml"] {
         assert_eq!(config::check(&shipped.join(name)), [], "{name} as shipped");
         let text = fs::read_to_string(shipped.join(name)).unwrap();
         assert!(text.lines().all(|l| l.is_empty() || l.starts_with('#')), "{name} changes nothing");
@@ -299,6 +301,15 @@ fn the_shipped_examples_hold_every_key_at_its_default() {
     let examples = config::load_agent(&etc.put("examples/agent.toml", &examples), &unset).unwrap().config;
     assert!(examples.node_url.is_some() && examples.web_config_file.is_some() && examples.maintenance.len() == 2);
     assert_eq!(examples.request_metrics.len(), 1);
+
+    let (empty, full) = (etc.put("empty/collector.toml", ""), etc.put("full/collector.toml", &uncommented("collector.toml")));
+    let (empty, full) = (config::load_collector(&empty).unwrap(), config::load_collector(&full).unwrap());
+    assert_eq!(empty.config, full.config);
+    every_key_is_written(&full.effective(), &["agents_web_config_file", "people_web_config_file"]);
+    let defaultless = fs::read_to_string(shipped.join("collector.toml")).unwrap();
+    let examples: String = defaultless.lines().filter_map(|l| l.strip_prefix("#: ")).map(|l| format!("{l}\n")).collect();
+    assert!(["agents_web", "people_web", "[[sinks]]"].iter().all(|key| examples.contains(key)));
+    assert_eq!(config::check(&etc.put("examples/collector.toml", &examples)), []);
 
     if support::is_root() {
         fs::set_permissions(etc.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();

@@ -89,6 +89,12 @@ const WALLS: &[Wall] = &[
         sees: &["model", "wire", "collector"],
         never: &["tokio", "axum", "hyper", "zbus", "std::process::Command", "std::net"],
     },
+    // The collector's shell: what a person types there.
+    Wall {
+        of: "src/collector/cli/",
+        sees: &["model", "wire", "config", "report", "cli", "collector"],
+        never: &["rusqlite", "zbus", "tokio", "axum", "hyper", "std::process::Command", "std::net"],
+    },
     Wall {
         of: "src/collector/",
         sees: &["model", "wire", "config", "serve", "report", "collector"],

@@ -1,4 +1,4 @@
-//! What can be typed, for all three programs. The man pages and completions are made from this file by `build.rs`, which
+//! What can be typed, for all four programs. The man pages and completions are made from this file by `build.rs`, which
 //! includes it by path: it uses std and clap and nothing of this crate.
 
 use std::ffi::OsString;
@@ -188,7 +188,7 @@ pub struct MarkDeploy {
 
 #[derive(Debug, Args)]
 pub struct Check {
-    /// agent.toml, actuator.toml, or a drop-in of either
+    /// agent.toml, actuator.toml, collector.toml, or a drop-in of one of them
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
 }
@@ -277,6 +277,167 @@ pub struct Actuator {
     /// Start with an empty ledger where the old one was set aside as damaged: caps and cooldowns begin anew
     #[arg(long)]
     pub trust_new_ledger: bool,
+}
+
+const RESTORE: &str = "To put a backup back: stop the collector, take collector.db, collector.db-wal and collector.db-shm away from its \
+                       state folder, copy the backup there as collector.db with the old owner and mode 0600, start it.";
+
+/// Take what the hosts of a fleet report, keep it, and show it to people; it can hint and never command
+#[derive(Debug, Parser)]
+#[command(name = "byteport-collector", version = VERSION, max_term_width = 100, after_help = EXIT_CODES)]
+pub struct Collector {
+    /// Configuration; drop-ins are read from FILE.d beside it
+    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/byteport/collector.toml")]
+    pub config: PathBuf,
+    /// Print JSON, for programs
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(subcommand)]
+    pub verb: CollectorVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum CollectorVerb {
+    /// Serve agents and people, until told to stop
+    Serve,
+    /// Tokens that let hosts enrol
+    #[command(subcommand)]
+    Token(TokenVerb),
+    /// The hosts, and who of them is listened to
+    #[command(subcommand)]
+    Agent(HostVerb),
+    /// Messages about hosts that need a person
+    #[command(subcommand)]
+    Outbox(OutboxVerb),
+    /// Copies of everything
+    #[command(subcommand)]
+    Backup(BackupVerb),
+    /// The chains that hold what hosts and people did
+    #[command(subcommand)]
+    Audit(AuditVerb),
+    /// Check configuration files; all faults at once
+    Check(CollectorCheck),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TokenVerb {
+    /// Make a token and print it, this once
+    Create(CreateToken),
+    /// List tokens, newest first; what is secret about them is nowhere
+    List,
+    /// Let nobody in with it any more; who is in stays in
+    Revoke(TokenId),
+}
+
+#[derive(Debug, Args)]
+pub struct CreateToken {
+    /// How many hosts it lets in
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub uses: u64,
+    /// How long it holds (30m, 24h, 7d)
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = lifetime)]
+    pub expires: Duration,
+}
+
+#[derive(Debug, Args)]
+pub struct TokenId {
+    /// As `byteport-collector token list` shows it
+    pub id: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum HostVerb {
+    /// List hosts, worst first
+    List,
+    /// One host
+    Show(OneAgent),
+    /// Take nothing of it any more, for good
+    Revoke(OneAgent),
+    /// Take nothing of it until it is released
+    Quarantine(Quarantine),
+    /// End a quarantine
+    Release(OneAgent),
+}
+
+#[derive(Debug, Args)]
+pub struct OneAgent {
+    /// Agent id, the unique beginning of one, or a host's name
+    pub id: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Quarantine {
+    #[command(flatten)]
+    pub agent: OneAgent,
+    /// The reason, shown to whoever looks at the host
+    #[arg(long, value_name = "TEXT")]
+    pub why: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum OutboxVerb {
+    /// List messages, dead ones first, then the newest
+    List,
+    /// Send a dead message again; the dead one stays
+    Replay(MessageId),
+}
+
+#[derive(Debug, Args)]
+pub struct MessageId {
+    /// As `byteport-collector outbox list` shows it
+    pub id: u64,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BackupVerb {
+    /// Copy everything into a new file, while the collector runs
+    #[command(after_help = RESTORE)]
+    Create(BackupFile),
+    /// Whether a backup is good: its pages, its tables, and every chain in it
+    #[command(after_help = RESTORE)]
+    Verify(BackupFile),
+}
+
+#[derive(Debug, Args)]
+pub struct BackupFile {
+    pub file: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AuditVerb {
+    /// Whether every host's record is as that host has signed it, and what people did here as it was written
+    Verify(VerifyAudit),
+}
+
+#[derive(Debug, Args)]
+pub struct VerifyAudit {
+    /// A head that `audit verify` has printed before: whether everything up to it is still there
+    #[arg(long, value_name = "N:HASH")]
+    pub head: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct CollectorCheck {
+    /// collector.toml or drop-ins of it; without any, the configuration as a start would read it
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
+/// `30m`, `24h`, `7d`.
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let factor = match unit {
+        "s" => Some(1),
+        "m" | "min" => Some(60),
+        "h" => Some(3600),
+        "d" => Some(86_400),
+        _ => None,
+    };
+    match factor.zip(digits.parse::<u64>().ok()).and_then(|(factor, count)| count.checked_mul(factor)) {
+        None => Err("write a number with m, h or d: 30m, 24h, 7d".into()),
+        Some(s) if (60..=30 * 86_400).contains(&s) => Ok(Duration::from_secs(s)),
+        Some(_) => Err("between 1m and 30d: a token that is lost lets strangers in as long as it holds".into()),
+    }
 }
 
 /// `90`, `90s`, `30m`, `2h`, `1d` in seconds.

@@ -87,18 +87,26 @@ impl Ctx<'_> {
 
     /// Pretty JSON in which no character can do anything to a terminal.
     pub fn print_json(&mut self, value: &impl Serialize) -> Result<Done> {
-        let text = serde_json::to_string_pretty(value)?;
-        let mut safe = String::with_capacity(text.len() + 1);
-        for c in text.chars() {
-            // Only inside strings can there be such characters, and there this is their JSON escape.
-            if is_unprintable(c) && c != '\n' {
-                let mut units = [0; 2];
-                safe.extend(c.encode_utf16(&mut units).iter().map(|u| format!("\\u{u:04x}")));
-            } else {
-                safe.push(c);
-            }
-        }
-        safe.push('\n');
-        self.print(&safe)
+        self.print(&json(value)?)
     }
+}
+
+/// Pretty JSON in which no character can do anything to a terminal, and the end of its line.
+///
+/// # Errors
+/// For what is no JSON.
+pub fn json(value: &impl Serialize) -> serde_json::Result<String> {
+    let text = serde_json::to_string_pretty(value)?;
+    let mut safe = String::with_capacity(text.len() + 1);
+    for c in text.chars() {
+        // Only inside strings can there be such characters, and there this is their JSON escape.
+        if is_unprintable(c) && c != '\n' {
+            let mut units = [0; 2];
+            safe.extend(c.encode_utf16(&mut units).iter().map(|u| format!("\\u{u:04x}")));
+        } else {
+            safe.push(c);
+        }
+    }
+    safe.push('\n');
+    Ok(safe)
 }

@@ -26,7 +26,7 @@ mod status;
 mod top;
 mod undo;
 
-pub use ctx::{Ctx, Done, Loaded};
+pub use ctx::{Ctx, Done, Loaded, Misused, json};
 pub use start::{Streams, start};
 
 const VERSION: &str = env!("BYTEPORT_VERSION");

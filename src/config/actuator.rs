@@ -41,7 +41,7 @@ pub fn load_actuator(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Resul
 }
 
 pub(super) fn build(sources: &[layers::Source], env: &dyn Fn(&str) -> Option<String>) -> Result<Built<Actuator>, Vec<Problem>> {
-    let merged = Merged::new::<RawActuator>(sources, |_, table| findings::read::<Limits>(table).map(drop))?;
+    let merged = Merged::new::<RawActuator>(sources, runbooks::ALL, |_, table| findings::read::<Limits>(table).map(drop))?;
     let raw: RawActuator = merged.root().map_err(|p| vec![p])?;
     let (dry_run, odd) = dry_run(env);
     let mode = if dry_run { Mode::Observe } else { Mode::Act };

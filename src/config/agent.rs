@@ -59,7 +59,7 @@ pub fn load_agent(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<L
 }
 
 pub(super) fn build(sources: &[layers::Source], env: &dyn Fn(&str) -> Option<String>) -> Result<Built<Agent>, Vec<Problem>> {
-    let merged = Merged::new::<RawAgent>(sources, |entry, table| (entry.resolve)(table).map(drop))?;
+    let merged = Merged::new::<RawAgent>(sources, runbooks::ALL, |entry, table| (entry.resolve)(table).map(drop))?;
     let raw: RawAgent = merged.root().map_err(|p| vec![p])?;
     let (dry_run, odd) = dry_run(env);
     let mut problems = Vec::new();

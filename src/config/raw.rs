@@ -43,6 +43,27 @@ pub(super) struct RawActuator {
     pub(super) log_level: Option<LogLevel>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawCollector {
+    pub(super) state_dir: Option<AbsolutePath>,
+    pub(super) agents_listen: Option<Listen>,
+    pub(super) agents_web_config_file: Option<AbsolutePath>,
+    pub(super) plain_http: Option<bool>,
+    pub(super) people_listen: Option<Listen>,
+    pub(super) people_web_config_file: Option<AbsolutePath>,
+    pub(super) heartbeat_interval: Option<HeartbeatInterval>,
+    pub(super) log_level: Option<LogLevel>,
+    pub(super) sinks: Option<Vec<RawSink>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSink {
+    pub(super) name: SinkName,
+    pub(super) file: SinkFile,
+}
+
 /// How much is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -108,6 +129,55 @@ impl TryFrom<Seconds> for Interval {
         match (1.0..=15.0).contains(&s.0) {
             true => Ok(Self(s)),
             false => Err(format!("{s} is not between 1 s and 15 s: a longer gap would hide what raises a signal")),
+        }
+    }
+}
+
+/// Between heartbeats: often enough to see soon that a host is silent, seldom enough for many hosts.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "Seconds")]
+pub(super) struct HeartbeatInterval(pub(super) Seconds);
+
+impl TryFrom<Seconds> for HeartbeatInterval {
+    type Error = String;
+
+    fn try_from(s: Seconds) -> Result<Self, String> {
+        match (10.0..=300.0).contains(&s.0) {
+            true => Ok(Self(s)),
+            false => Err(format!("{s} is not between 10 s and 300 s: after three of them a host is shown as silent")),
+        }
+    }
+}
+
+/// What deliveries and metrics call it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct SinkName(pub(super) String);
+
+impl TryFrom<String> for SinkName {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-');
+        match (1..=32).contains(&name.len()) && name.bytes().all(plain) {
+            true => Ok(Self(name)),
+            false => Err(format!("{name:?} is no name of a sink: write up to 32 of a-z, 0-9, - and _")),
+        }
+    }
+}
+
+/// `None`: stdout.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct SinkFile(pub(super) Option<PathBuf>);
+
+impl TryFrom<String> for SinkFile {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "-" => Ok(Self(None)),
+            _ => AbsolutePath::try_from(text).map(|path| Self(Some(path.0))).map_err(|e| format!("{e}, or write - for stdout")),
         }
     }
 }

@@ -10,7 +10,7 @@ use super::findings::{self, Asked, Table};
 use super::layers::Source;
 use super::problem::Problem;
 use crate::model::{RunbookId, StepKind};
-use crate::runbooks::{self, Entry};
+use crate::runbooks::Entry;
 
 #[derive(Debug)]
 pub(super) struct Merged<'s> {
@@ -21,17 +21,18 @@ pub(super) struct Merged<'s> {
 }
 
 impl<'s> Merged<'s> {
-    /// `R` reads what stands outside of runbooks' sections, `section` a runbook's own.
+    /// `R` reads what stands outside of runbooks' sections, `section` one of these runbooks' own. Without runbooks their names are no keys.
     ///
     /// # Errors
     /// Everything that is wrong, over all files.
     pub(super) fn new<R: DeserializeOwned>(
         sources: &'s [Source],
+        runbooks: &'static [Entry],
         section: impl Fn(&'static Entry, Table<'s>) -> Result<(), Error>,
     ) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         let mut merged = Self { sources, asked: BTreeMap::new(), root: DeTable::new(), sections: BTreeMap::new() };
-        let ids: Vec<&str> = runbooks::ALL.iter().map(|e| e.id.0.as_ref()).collect();
+        let ids: Vec<&str> = runbooks.iter().map(|e| e.id.0.as_ref()).collect();
         for (number, source) in sources.iter().enumerate() {
             let before = problems.len();
             let root = findings::parse(source, &mut problems);
@@ -41,7 +42,7 @@ impl<'s> Merged<'s> {
             }
             findings::ask(number, source, root.get_ref(), "", &mut merged.asked);
             let (span, mut root) = (root.span(), root.into_inner());
-            for entry in runbooks::ALL {
+            for entry in runbooks {
                 let Some((key, value)) = root.remove_entry(entry.id.0.as_ref()) else { continue };
                 let place = value.span();
                 let DeValue::Table(table) = value.into_inner() else {

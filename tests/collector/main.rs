@@ -57,7 +57,12 @@ fn a_healed_incident_is_on_the_page_and_its_record_is_proven() {
     assert_eq!(code, 0, "{text}");
     let whole = office.json(&format!("/api/v1/incidents/{agent_id}/{id}"));
     assert!(whole["on_the_host"].as_array().is_some_and(|rows| !rows.is_empty()), "{whole}");
-    let here: Vec<&str> = whole["entries"].as_array().expect("entries").iter().filter_map(|e| e["body"].as_object()?.keys().next().map(String::as_str)).collect();
+    let here: Vec<&str> = whole["entries"]
+        .as_array()
+        .expect("entries")
+        .iter()
+        .filter_map(|e| e["body"].as_object()?.keys().next().map(String::as_str))
+        .collect();
     let there: Vec<String> = site.story(&id).into_iter().map(|(kind, _)| kind).filter(|kind| kind != "evidence").collect();
     assert_eq!(here, there);
 }

@@ -30,8 +30,7 @@ use crate::wire::collector::Code;
 use limits::Limits;
 use problem::Refused;
 
-/// What time it is; by the wall.
-pub type Clock = Box<dyn Fn() -> jiff::Timestamp + Send + Sync>;
+use super::clock::Clock;
 
 /// Between two heartbeats of one agent, where nothing else is said.
 pub const INTERVAL_S: f64 = 30.0;

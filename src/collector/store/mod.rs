@@ -1,21 +1,40 @@
-//! Keeps what hosts report, in SQLite: one thread writes, whoever asks is answered when it is durable.
+//! Keeps what hosts report, in one SQLite file: one thread writes, whoever asks is answered when it is durable. Everything that is SQL is below
+//! here.
 //!
 //! [`writer`] is that thread, [`live`] what is answered from memory, [`enrol`] and [`ingest`] what is written for whom, [`derive`] what
-//! follows from it; [`db`] is the file, [`folder`] where it lies, [`schema`] its tables.
+//! follows from it; [`db`] is the file, [`folder`] where it lies, [`schema`] its tables. Beside the writer [`reader`] reads for pages, [`admin`]
+//! changes for people, [`outbox`] hands out what is to be told, [`verify`] proves that the hosts' records are as the hosts wrote them,
+//! [`backup`] copies the file.
 
+mod admin;
+mod audit;
+mod backup;
 mod beats;
 mod db;
 mod derive;
 mod enrol;
+mod entries;
 mod error;
+mod failure;
+#[cfg(test)]
+pub(super) mod filed;
+mod fleet;
 mod folder;
+mod incidents;
 mod ingest;
 mod live;
 #[cfg(test)]
 pub(crate) mod made_up;
+mod opened;
+mod outbox;
+mod reader;
 mod schema;
+mod standing;
 #[cfg(test)]
 mod tests;
+mod value;
+mod verify;
+mod walk;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -25,9 +44,17 @@ use std::thread::{self, JoinHandle};
 
 use rusqlite::Connection;
 
+pub use admin::{Admin, Changed, NewToken, Token};
+pub use audit::AuditHead;
+pub use backup::{Backup, create as create_backup, verify as verify_backup};
 pub use enrol::Entrant;
 pub use error::{Refusal, StoreError};
+pub use failure::Failure;
 pub use live::{AgentAuth, AgentState};
+pub use opened::FILE;
+pub use outbox::{Claim, Outbox};
+pub use reader::Reader;
+pub use verify::{AuditChain, StreamChain, StreamVerified, Verified, verify, verify_with};
 
 use super::proof::{self, Proven};
 use crate::wire::collector::{Heartbeat, Taken};

@@ -54,7 +54,9 @@ CREATE TABLE incidents(
     summary TEXT NOT NULL,
     PRIMARY KEY(agent_id, id)) STRICT;
 CREATE INDEX incidents_opened ON incidents(opened_at);
-CREATE INDEX incidents_fingerprint ON incidents(fingerprint, opened_at);
+-- With what lists ask for, so that they are counted without reading a summary.
+CREATE INDEX incidents_fingerprint ON incidents(fingerprint, opened_at, runbook, escalated);
+CREATE INDEX incidents_of_agent ON incidents(agent_id, opened_at);
 CREATE INDEX incidents_open ON incidents(opened_at) WHERE closed_at IS NULL;
 
 CREATE TABLE outbox(
@@ -69,6 +71,8 @@ CREATE TABLE outbox(
     created_at INTEGER NOT NULL, sent_at INTEGER, last_error TEXT) STRICT;
 CREATE UNIQUE INDEX outbox_once ON outbox(destination, agent_id, stream, seq) WHERE parent_id IS NULL;
 CREATE INDEX outbox_due ON outbox(next_at) WHERE state = 'pending';
+CREATE INDEX outbox_dead ON outbox(id) WHERE state = 'dead';
+CREATE INDEX outbox_incident ON outbox(agent_id, incident, id);
 
 -- What people did here: chained like a host's record.
 CREATE TABLE audit(

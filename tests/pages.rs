@@ -136,7 +136,8 @@ fn every_link_leads_somewhere() {
     for reached in pages().iter().filter(|p| !p.contains("name=") && !p.contains("page=9") && !p.contains("open=1")) {
         assert!(seen.contains(reached), "nothing leads to {reached}");
     }
-    for reached in ["/?page=3", "/api/v1/outbox", "/?standing=silent"] {
+    let open = format!("/incidents?open=1&host={}", agent_id(0));
+    for reached in [open.as_str(), "/?page=3", "/api/v1/outbox", "/?standing=silent"] {
         assert!(seen.contains(reached), "nothing leads to {reached}");
     }
 }

@@ -7,7 +7,7 @@ mod made_up;
 use std::fs;
 use std::path::Path;
 
-use byteport::model::{CollectorLink, is_unprintable};
+use byteport::model::{Body, CollectorLink, Entry, Refusal, RefusalReason, StepKind, is_unprintable};
 use byteport::report::{self, Paint, Postmortem, Source, Story};
 use made_up::Incident;
 
@@ -54,6 +54,21 @@ fn every_incident_reads_as_committed() {
             expect(&format!("{}/{file}", incident.name), &text);
         }
     }
+}
+
+/// As a collector has it: what was seen stays on the host.
+#[test]
+fn rounds_are_told_apart_without_their_evidence() {
+    let whole = made_up::all().into_iter().next().expect("healed");
+    let mut entries: Vec<Entry> = whole.entries.iter().filter(|e| !matches!(e.body, Body::Evidence { .. })).cloned().collect();
+    let again = entries.iter().find(|e| matches!(e.body, Body::Decision { .. })).cloned().expect("a decision");
+    let refusal = Refusal::new(RefusalReason::Cooldown, "acted on a moment ago");
+    entries.push(again.clone());
+    entries.push(Entry { body: Body::Refused { round: 2, step: 1, kind: StepKind::CompressLogs, refusal }, ..again });
+    let steps = Postmortem::of(&Story::of(&whole.summary, &entries), source()).steps;
+    let told: Vec<_> = steps.iter().map(|s| (s.round, s.step, s.fate)).collect();
+    let first = [(1, 1, "done"), (1, 2, "done"), (1, 3, "not needed")];
+    assert_eq!(told, [first, [(2, 1, "refused"), (2, 2, "not reached"), (2, 3, "not reached")]].concat());
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::super::view::{Delivery, Fleet, Host, Incident, Incidents, Views};
 use super::trouble::{AsProblem, Trouble};
 use super::{ask, found, read, some};
 
-type From = State<Arc<dyn Views>>;
+type Stored = State<Arc<dyn Views>>;
 type Asked = Query<Vec<(String, String)>>;
 type Answer<T> = Result<Json<T>, AsProblem>;
 
@@ -24,26 +24,26 @@ pub(super) fn routes(router: Router<Arc<dyn Views>>) -> Router<Arc<dyn Views>> {
         .route("/api/v1/outbox", get(outbox))
 }
 
-async fn fleet(State(views): From, Query(asked): Asked) -> Answer<Fleet> {
+async fn fleet(State(views): Stored, Query(asked): Asked) -> Answer<Fleet> {
     let ask = ask::fleet(&asked)?;
     Ok(Json(read(views, move |views| some(views.fleet(&ask))).await?))
 }
 
-async fn host(State(views): From, path: Result<Path<String>, PathRejection>) -> Answer<Host> {
+async fn host(State(views): Stored, path: Result<Path<String>, PathRejection>) -> Answer<Host> {
     let Path(agent_id) = path.map_err(|_| Trouble::not_found("host"))?;
     Ok(Json(read(views, move |views| found("host", views.host(&agent_id))).await?))
 }
 
-async fn incidents(State(views): From, Query(asked): Asked) -> Answer<Incidents> {
+async fn incidents(State(views): Stored, Query(asked): Asked) -> Answer<Incidents> {
     let ask = ask::incidents(&asked)?;
     Ok(Json(read(views, move |views| some(views.incidents(&ask))).await?))
 }
 
-async fn incident(State(views): From, path: Result<Path<(String, String)>, PathRejection>) -> Answer<Incident> {
+async fn incident(State(views): Stored, path: Result<Path<(String, String)>, PathRejection>) -> Answer<Incident> {
     let Path((agent_id, incident)) = path.map_err(|_| Trouble::not_found("incident"))?;
     Ok(Json(read(views, move |views| found("incident", views.incident(&agent_id, &incident))).await?))
 }
 
-async fn outbox(State(views): From) -> Answer<Vec<Delivery>> {
+async fn outbox(State(views): Stored) -> Answer<Vec<Delivery>> {
     Ok(Json(read(views, |views| some(views.outbox())).await?))
 }

@@ -6,7 +6,7 @@ use askama::Template;
 use axum::extract::{Query, State};
 use axum::response::Response;
 
-use super::super::view::{Fleet, FleetAsk, HostRow, Standing, Views};
+use super::super::view::{Fleet, FleetAsk, HostRow, IncidentsAsk, Standing, Views};
 use super::badge::{self, Badge};
 use super::bits::{self, Link, Pager, SignalBit};
 use super::frame::{Frame, Here, page};
@@ -57,7 +57,7 @@ struct Row {
     why: Option<Shown>,
     signals: Vec<SignalBit>,
     more: More,
-    open: String,
+    open: Link,
     mode: Shown,
     waiting: String,
     clock: Option<Shown>,
@@ -103,13 +103,20 @@ impl Row {
             why: row.why.as_deref().map(Shown::prose),
             signals: signals.iter().map(|s| bits::signal(s, now)).collect(),
             more,
-            open: words::thousands(row.open_incidents),
+            open: open(row),
             mode: mode(row),
             waiting: words::thousands(row.waiting),
             clock: row.skew_s.and_then(skew),
             seen: row.seen_at.map(|at| Stamp::of(at, Some(now))),
         }
     }
+}
+
+/// How many, and which.
+fn open(row: &HostRow) -> Link {
+    let ask = IncidentsAsk { open: true, agent_id: Some(row.agent_id.clone()), page: 1, ..IncidentsAsk::default() };
+    let leads = row.open_incidents > 0 && url::host(&row.agent_id).is_some();
+    Link { href: leads.then(|| url::incidents(&ask)), text: Shown::name(words::thousands(row.open_incidents)) }
 }
 
 pub(super) fn mode(row: &HostRow) -> Shown {

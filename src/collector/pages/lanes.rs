@@ -49,7 +49,7 @@ pub(super) fn all(incident: &Incident, postmortem: &Postmortem, told: &[Told]) -
             Lane::Act => acted(incident),
             Lane::Verify => verified(postmortem),
         };
-        LaneBit { lane, at: told.iter().position(|t| t.lane == lane), badge, text: Shown::prose(text) }
+        LaneBit { lane, at: told.iter().position(|t| t.lane == lane), badge, text: Shown::name(text) }
     };
     Lane::ALL.map(bit).into()
 }

@@ -91,5 +91,8 @@ fn found<T>(what: &'static str, read: Result<Option<T>, String>) -> Result<T, Tr
 }
 
 fn some<T>(read: Result<T, String>) -> Result<T, Trouble> {
-    read.map_err(|why| Trouble::unavailable(&why))
+    read.map_err(|why| {
+        tracing::warn!("a page cannot be made: {why}");
+        Trouble::unavailable(&why)
+    })
 }

@@ -10,7 +10,13 @@ pub fn told(about: &str, hostname: &str, agent_id: &str, summary: &IncidentSumma
         Body::Escalated { escalation } => (Some(&escalation.reason), escalation.follow_ups.as_slice()),
         _ => (None, [].as_slice()),
     };
-    let next_steps: Vec<Value> = follow_ups.iter().map(|step| json!({"why": step.why, "command": step.command})).collect();
+    // Whoever is woken by this may know nothing of the host: what it has found, and what a colleague needs, are always among them.
+    let own = [
+        ("on the host: why this class, these steps and each refusal", format!("byteportctl explain {}", summary.id)),
+        ("on the host: the whole story, for a ticket", format!("byteportctl incidents show {} --markdown", summary.id)),
+    ];
+    let own = own.iter().map(|(why, command)| json!({"why": why, "command": command}));
+    let next_steps: Vec<Value> = follow_ups.iter().map(|step| json!({"why": step.why, "command": step.command})).chain(own).collect();
     json!({
         "about": about,
         "host": hostname,
@@ -52,9 +58,14 @@ mod tests {
         let expected = json!({
             "about": "escalated", "host": "web-1", "agent_id": "ab", "incident": "disk-1", "runbook": "disk", "subject": "/var",
             "class": "logs", "summary": "/var fills", "outcome": null, "reason": "who may delete this?",
-            "next_steps": [{"why": "see who writes", "command": "du -x '/var/a b'"}], "opened": "1970-01-01T00:00:00Z",
+            "opened": "1970-01-01T00:00:00Z",
         });
-        assert_eq!(told("escalated", "web-1", "ab", &summary(), &body), expected);
+        let mut told = told("escalated", "web-1", "ab", &summary(), &body);
+        let next = told["next_steps"].take();
+        told.as_object_mut().unwrap().remove("next_steps");
+        assert_eq!(told, expected);
+        let commands: Vec<&str> = next.as_array().unwrap().iter().filter_map(|s| s["command"].as_str()).collect();
+        assert_eq!(commands, ["du -x '/var/a b'", "byteportctl explain disk-1", "byteportctl incidents show disk-1 --markdown"]);
     }
 
     #[test]
@@ -63,6 +74,6 @@ mod tests {
         let closed = IncidentSummary { outcome: Some(Outcome::Cleared), summary: "it went away".into(), ..summary() };
         let told = told("closed", "web-1", "ab", &closed, &body);
         assert_eq!((&told["outcome"], &told["summary"], &told["reason"]), (&json!("cleared"), &json!("it went away"), &Value::Null));
-        assert_eq!(told["next_steps"], json!([]));
+        assert_eq!(told["next_steps"].as_array().unwrap().len(), 2, "where it can be read up");
     }
 }

@@ -21,7 +21,7 @@ use super::made_up::{Agent, all, asked, at, change, code, open, rows, token};
 use super::writer::QUEUE;
 use super::{AgentState, Store, StoreError};
 use crate::collector::auth::Token;
-use crate::model::Outcome;
+use crate::model::{Body, Outcome};
 use crate::wire::collector::{Code, Record, Taken};
 
 fn dir() -> TempDir {

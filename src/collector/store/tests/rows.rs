@@ -108,11 +108,11 @@ fn a_history_that_changed_is_quarantined() {
         agent.notes(4);
         agent.enrol(&store);
         agent.send_all(&store);
-        // Another history of the same host: alike in its first two rows.
+        // Another history of the same host: alike but for its third row.
         let mut other = agent.anew(1001);
         other.notes(2);
         other.opens("disk-9");
-        other.opens("disk-8");
+        other.body("disk-1", &Body::Note { text: "note 3".into() });
         other.notes(3);
         assert_eq!(other.stream, agent.stream);
         let before = all(store.path());
@@ -193,8 +193,11 @@ fn a_clone_is_seen_by_its_heartbeats_and_that_outlives_a_crash() {
     }
     assert_eq!(code(store.heard(&old.id, old.heartbeat(), 30.0, at(31))), Code::IdentityClone);
     assert_eq!(code(store.heard(&new.id, new.heartbeat(), 30.0, at(31))), Code::AgentQuarantined);
+    // What others write brings nobody back.
+    change(&store, &format!("UPDATE agents SET revoked_at = 5 WHERE id = '{}'", other.id));
+    until("the revocation", || state(&store, &other) == Some(AgentState::Revoked));
+    assert_eq!(state(&store, &old), Some(AgentState::Quarantined));
     until("the quarantine", || rows(store.path(), "SELECT id FROM agents WHERE quarantined_at = 31000") == [old.id.clone()]);
-    assert_eq!(state(&store, &other), Some(AgentState::Active));
     let copy = crashed(&store);
     assert_eq!(state(&open(copy.path()), &old), Some(AgentState::Quarantined));
 }

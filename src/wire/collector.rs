@@ -10,6 +10,8 @@
 //! All but the first need `Authorization: Bearer CREDENTIAL`. Errors are [`Problem`] as `application/problem+json`; `code` never changes
 //! its meaning. Unknown fields are ignored on both sides: a breaking change gets another path.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::chain::{Hash, link};
@@ -26,7 +28,7 @@ pub const MOST_BODY_BYTES: usize = 64 << 10;
 
 /// A host that reports for the first time. Asked again with the same three it is answered again, with a new credential: an answer that was
 /// lost on the way burns no token.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Enrol {
     pub token: String,
     /// 32 lower-case hex digits, made by the agent. Never taken from the hardware or the name: those are cloned.
@@ -44,12 +46,25 @@ pub struct About {
     pub boot_id: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Enrolled {
     /// Sent with everything from now on.
     pub credential: String,
     pub server_time: jiff::Timestamp,
     pub next_in_s: f64,
+}
+
+// Without what is secret: neither may come into a log by being printed.
+impl fmt::Debug for Enrol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Enrol").field("agent_id", &self.agent_id).field("about", &self.about).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Enrolled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Enrolled").field("next_in_s", &self.next_in_s).finish_non_exhaustive()
+    }
 }
 
 /// How the host is; what happened goes with [`Events`].
@@ -256,6 +271,14 @@ mod tests {
             assert_ne!(other.follows(&[1; 32]), Some(hash), "{other:?}");
         }
         assert_ne!(whole.follows(&[2; 32]), Some(hash));
+    }
+
+    #[test]
+    fn what_is_secret_is_not_printed() {
+        let about = About { hostname: "web-1".into(), version: "1".into(), boot_id: "b".into() };
+        let enrol = Enrol { token: "bpj_a_SECRET".into(), agent_id: "ab".into(), public_key: "cd".into(), about };
+        let enrolled = Enrolled { credential: "bpa_a_SECRET".into(), server_time: jiff::Timestamp::UNIX_EPOCH, next_in_s: 30.0 };
+        assert!(!format!("{enrol:?}{enrolled:?}").contains("SECRET"));
     }
 
     proptest! {

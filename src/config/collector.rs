@@ -246,11 +246,11 @@ mod tests {
             "did you mean `sinks`?",
             "collector.toml:4:1: unknown key `mode`",
             "collector.toml:5:2: unknown key `disk`",
-            "collector.toml:8:8: \"A b\" is no name of a sink",
+            "collector.toml:9:8: \"told\" is no absolute path",
         ] {
             assert!(shown.contains(says), "{says} is not in\n{shown}");
         }
-        assert!(etc.load("[[sinks]]\nname = \"a\"\nfile = \"told\"\n").unwrap_err().contains(":3:8: \"told\" is no absolute path"));
+        assert!(etc.load("[[sinks]]\nname = \"A b\"\nfile = \"-\"\n").unwrap_err().contains(":2:8: \"A b\" is no name of a sink"));
         assert!(etc.load("[[sinks]]\nname = \"a\"\n").unwrap_err().contains("missing field `file`"));
         let twice = etc.load("[[sinks]]\nname = \"a\"\nfile = \"-\"\n[[sinks]]\nname = \"a\"\nfile = \"/b\"\n").unwrap_err();
         assert!(twice.contains("two sinks of the name \"a\""), "{twice}");

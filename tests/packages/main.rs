@@ -17,12 +17,17 @@ use support::{is_root, missing, on_path, output};
 /// Higher is more exposed; `systemd-analyze security` calls up to 2.5 good for a program that looks at a whole host.
 const MOST_EXPOSED_AGENT: f64 = 2.5;
 const MOST_EXPOSED_ACTUATOR: f64 = 2.5;
+/// It needs no right at all, but agents come from everywhere.
+const MOST_EXPOSED_COLLECTOR: f64 = 2.0;
 
 struct Packages {
     deb: PathBuf,
     /// A later version with other configuration files.
     newer: PathBuf,
     rpm: PathBuf,
+    /// The collector's.
+    collector_deb: PathBuf,
+    collector_rpm: PathBuf,
     scratch: tempfile::TempDir,
 }
 
@@ -41,14 +46,16 @@ fn packages() -> Option<&'static Packages> {
             }
             output(Command::new(repository().join("packaging/build.sh")).env("PROFILE", "dev"));
             let built = repository().join("target/packages");
-            let find = |kind: &str| {
-                let mut files = fs::read_dir(&built).expect("built").map(|e| e.expect("entry").path());
-                files.find(|p| p.extension().is_some_and(|x| x == kind)).unwrap_or_else(|| panic!("no .{kind} in {}", built.display()))
+            let find = |begins: &str, ends: &str| {
+                let mut names = fs::read_dir(&built).expect("built").map(|e| e.expect("entry").file_name().into_string().expect("text"));
+                let found = names.find(|name| name.starts_with(begins) && name.ends_with(ends));
+                built.join(found.unwrap_or_else(|| panic!("no {begins}*{ends} in {}", built.display())))
             };
             let scratch = tempfile::tempdir().expect("temp dir");
-            let (deb, rpm) = (find("deb"), find("rpm"));
+            let (deb, rpm) = (find("byteport_", ".deb"), find("byteport-0", ".rpm"));
+            let (collector_deb, collector_rpm) = (find("byteport-collector_", ".deb"), find("byteport-collector-0", ".rpm"));
             let newer = newer(&deb, scratch.path());
-            Some(Packages { deb, newer, rpm, scratch })
+            Some(Packages { deb, newer, rpm, collector_deb, collector_rpm, scratch })
         })
         .as_ref()
 }
@@ -255,15 +262,14 @@ fn remove_keeps_the_record_and_purge_keeps_nothing() {
 #[test]
 fn both_packages_bring_the_same_files() {
     let Some(packages) = packages() else { return };
-    let list = |text: String| -> BTreeSet<String> {
-        let zsh = |p: &str| p.replace("/zsh/site-functions/", "/zsh/vendor-completions/");
-        text.lines().map(|p| zsh(p.trim_end_matches(".gz"))).filter(|p| !p.ends_with('/') && !p.ends_with("/copyright")).collect()
-    };
-    let deb = output(Command::new("sh").args(["-c", "dpkg-deb --fsys-tarfile \"$0\" | tar t | sed 's/^\\.//'"]).arg(&packages.deb));
-    let rpm = output(Command::new("rpm").arg("-qlp").arg(&packages.rpm));
-    let (deb, rpm) = (list(deb), list(rpm));
-    assert_eq!(deb, rpm.iter().filter(|p| !p.ends_with("/LICENSE")).cloned().collect());
-    for wanted in [
+    both_bring_the_same(&packages.collector_deb, &packages.collector_rpm, &[
+        "/usr/bin/byteport-collector",
+        "/usr/lib/systemd/system/byteport-collector.service",
+        "/usr/share/man/man8/byteport-collector-token-create.8",
+        "/usr/share/doc/byteport-collector/collector.md",
+        "/etc/byteport/collector.toml",
+    ]);
+    let deb = both_bring_the_same(&packages.deb, &packages.rpm, &[
         "/usr/bin/byteport-agent",
         "/usr/bin/byteport-actuator",
         "/usr/bin/byteportctl",
@@ -273,11 +279,53 @@ fn both_packages_bring_the_same_files() {
         "/usr/share/doc/byteport/docs/runbooks/disk.md",
         "/usr/share/doc/byteport/deploy/prometheus/byteport.rules.yml",
         "/usr/share/doc/byteport/deploy/grafana/byteport.json",
-    ] {
-        assert!(deb.contains(wanted), "{wanted} is not in {deb:#?}");
-    }
+    ]);
+    assert!(!deb.iter().any(|p| p.contains("byteport-collector")), "every host would carry what one of them needs: {deb:#?}");
     let completions = deb.iter().filter(|p| p.contains("completion")).count();
     assert!(completions >= 9, "{completions} completions");
+}
+
+/// Without how each kind of package names its own; with what has to be among it.
+fn both_bring_the_same(deb: &Path, rpm: &Path, wanted: &[&str]) -> BTreeSet<String> {
+    let list = |text: String| -> BTreeSet<String> {
+        let zsh = |p: &str| p.replace("/zsh/site-functions/", "/zsh/vendor-completions/");
+        text.lines().map(|p| zsh(p.trim_end_matches(".gz"))).filter(|p| !p.ends_with('/') && !p.ends_with("/copyright")).collect()
+    };
+    let deb = output(Command::new("sh").args(["-c", "dpkg-deb --fsys-tarfile \"$0\" | tar t | sed 's/^\\.//'"]).arg(deb));
+    let rpm = output(Command::new("rpm").arg("-qlp").arg(rpm));
+    let (deb, rpm) = (list(deb), list(rpm));
+    assert_eq!(deb, rpm.iter().filter(|p| !p.ends_with("/LICENSE")).cloned().collect());
+    for wanted in wanted {
+        assert!(deb.contains(*wanted), "{wanted} is not in {deb:#?}");
+    }
+    deb
+}
+
+/// docs/collector.md, "From zero to a fleet", on one host: both packages, a token, an enrolment, and the page.
+#[test]
+fn from_zero_to_a_fleet() {
+    let (Some(packages), Some(machine)) = (packages(), Machine::ready()) else { return };
+    let boot = Boot::of(include_str!("fleet.sh")).with(&packages.deb, "agent.deb").with(&packages.collector_deb, "collector.deb");
+    let told = machine.boot(&boot.within(Duration::from_secs(300)));
+    told.succeeded();
+    let file = |name: &str| told.file(name).unwrap_or_else(|| panic!("nothing about {name}\n{}\n{}", told.stdout, told.stderr));
+    assert_eq!(file("fresh").trim(), "enabled active", "{}", file("journal"));
+    assert_eq!(file("failed"), "", "{}", file("journal"));
+    let security = file("security");
+    let exposure: f64 = security.split_whitespace().rev().find_map(|w| w.parse().ok()).unwrap_or_else(|| panic!("{security}"));
+    assert!(exposure <= MOST_EXPOSED_COLLECTOR, "{security}");
+    assert!(file("places").contains("/var/lib/byteport-collector/collector.db -rw------- byteport-collector:byteport-collector"), "{}", file("places"));
+    assert!(file("places").contains("/var/lib/byteport/collector.json -rw------- byteport:byteport"), "{}", file("places"));
+    let fleet: serde_json::Value = serde_json::from_str(file("fleet.json")).expect("JSON");
+    assert_eq!((fleet["found"].as_u64(), fleet["hosts"][0]["mode"].as_str()), (Some(1), Some("observe")), "{fleet}");
+    assert!(file("page").contains(fleet["hosts"][0]["hostname"].as_str().expect("a name")), "{}", file("page"));
+    assert!(file("status").contains("127.0.0.1:9635"), "{}", file("status"));
+    assert!(!file("journal").contains("bpj_") && !file("journal").contains("bpa_"), "a secret is in the journal");
+    // A row that came later has arrived, and all of it is as the host wrote it; also in the backup.
+    assert_eq!((file("verified.code").trim(), file("backup.code").trim()), ("0", "0"), "{}{}", file("verified"), file("backup"));
+    assert!(file("verified").contains("whole"), "{}", file("verified"));
+    assert_eq!(file("left").trim(), "", "purge keeps nothing of the collector and everything of the agent");
+    assert!(file("agent.left").contains("agent.toml"));
 }
 
 #[test]

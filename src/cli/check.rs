@@ -8,8 +8,9 @@ use super::ctx::{Ctx, Done};
 use crate::config::{self, Problem};
 use crate::model::HostPath;
 
+/// A problem for programs.
 #[derive(Debug, Serialize)]
-struct Fault {
+pub struct Fault {
     file: HostPath,
     line: Option<usize>,
     column: Option<usize>,
@@ -21,7 +22,7 @@ pub fn run(args: &args::Check, ctx: &mut Ctx<'_>) -> Result<Done> {
     let problems: Vec<(usize, Problem)> =
         args.files.iter().enumerate().flat_map(|(i, file)| config::check(file).into_iter().map(move |p| (i, p))).collect();
     if ctx.json {
-        let faults: Vec<Fault> = problems.iter().map(|(_, p)| fault(p)).collect();
+        let faults: Vec<Fault> = problems.iter().map(|(_, p)| Fault::of(p)).collect();
         ctx.print_json(&faults)?;
     } else {
         for (i, file) in args.files.iter().enumerate() {
@@ -40,12 +41,14 @@ pub fn run(args: &args::Check, ctx: &mut Ctx<'_>) -> Result<Done> {
     Ok(if problems.is_empty() { Done::Well } else { Done::Findings })
 }
 
-fn fault(p: &Problem) -> Fault {
-    Fault {
-        file: HostPath::from(p.file.as_path()),
-        line: p.place.as_ref().map(|at| at.line),
-        column: p.place.as_ref().map(|at| at.column),
-        message: p.message.clone(),
-        help: p.help.clone(),
+impl Fault {
+    pub fn of(p: &Problem) -> Self {
+        Self {
+            file: HostPath::from(p.file.as_path()),
+            line: p.place.as_ref().map(|at| at.line),
+            column: p.place.as_ref().map(|at| at.column),
+            message: p.message.clone(),
+            help: p.help.clone(),
+        }
     }
 }

@@ -26,6 +26,7 @@ mod status;
 mod top;
 mod undo;
 
+pub use check::Fault;
 pub use ctx::{Ctx, Done, Loaded, Misused, json};
 pub use start::{Streams, start};
 

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::desk::Desk;
-use crate::cli::Done;
 use crate::cli::args::CollectorCheck;
+use crate::cli::{Done, Fault, json};
 use crate::config::{self, Problem};
 use crate::model::HostPath;
 
@@ -19,6 +19,12 @@ pub(super) fn run(args: &CollectorCheck, config: &Path, desk: &mut Desk<'_>) -> 
         });
     }
     found.extend(args.files.iter().map(|file| (file.clone(), config::check(file), Vec::new())));
+    let done = if found.iter().all(|(_, problems, _)| problems.is_empty()) { Done::Well } else { Done::Findings };
+    if desk.json {
+        let faults: Vec<Fault> = found.iter().flat_map(|(_, problems, _)| problems).map(Fault::of).collect();
+        desk.print(&json(&faults)?)?;
+        return Ok(done);
+    }
     for (file, problems, notes) in &found {
         if problems.is_empty() {
             desk.line(&format!("{}: ok", HostPath::from(file.as_path())))?;
@@ -31,7 +37,7 @@ pub(super) fn run(args: &CollectorCheck, config: &Path, desk: &mut Desk<'_>) -> 
             desk.line(&line)?;
         }
     }
-    Ok(if found.iter().all(|(_, problems, _)| problems.is_empty()) { Done::Well } else { Done::Findings })
+    Ok(done)
 }
 
 #[cfg(test)]
@@ -55,5 +61,7 @@ mod tests {
             let ran = typed(&made, words);
             assert!(ran.code == 1 && ran.err.is_empty() && ran.out.contains("50.toml:2:1: unknown key `zebra`"), "{ran:?}");
         }
+        let json: serde_json::Value = serde_json::from_str(&typed(&made, &["check", "--json"]).out).unwrap();
+        assert_eq!((json[0]["line"].as_u64(), json[0]["message"].as_str()), (Some(2), Some("unknown key `zebra`")), "{json}");
     }
 }

@@ -10,7 +10,7 @@ mod worker;
 
 use jiff::Timestamp;
 
-pub use sink::{File, Sink, Sinks, Stdout};
+pub use sink::{File, Sink, Sinks, Stdout, sinks};
 pub use worker::{Running, Turn, Worker};
 
 /// One message to one destination.

@@ -7,9 +7,21 @@ use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::Letter;
+use crate::config;
 
 /// By the name of the destination.
 pub type Sinks = BTreeMap<String, Box<dyn Sink>>;
+
+/// As they are configured.
+pub fn sinks(configured: &[config::Sink]) -> Sinks {
+    let sink = |one: &config::Sink| -> Box<dyn Sink> {
+        match &one.file {
+            Some(path) => Box::new(File::new(path)),
+            None => Box::new(Stdout),
+        }
+    };
+    configured.iter().map(|one| (one.name.clone(), sink(one))).collect()
+}
 
 pub trait Sink: Send {
     /// # Errors
@@ -103,6 +115,17 @@ mod tests {
         fs::rename(&path, dir.path().join("told.jsonl.1")).unwrap();
         sink.deliver(&letter(3)).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "{\"id\":\"a-s-3\"}\n");
+    }
+
+    #[test]
+    fn each_configured_sink_is_found_by_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("told.jsonl");
+        let file = config::Sink { name: "file".into(), file: Some(path.clone()) };
+        let mut sinks = sinks(&[file, config::Sink { name: "journal".into(), file: None }]);
+        assert!(sinks.keys().eq(["file", "journal"]));
+        sinks.get_mut("file").unwrap().deliver(&letter(1)).unwrap();
+        assert!(path.exists());
     }
 
     #[test]

@@ -34,9 +34,8 @@ pub(super) fn to_read(file: &Path) -> Result<Connection, Failure> {
 
 fn open(file: &Path, how: OpenFlags, pragmas: &str) -> Result<Connection, Failure> {
     // SQLite would say of both that it cannot open it.
-    match fs::metadata(file) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(Failure::Missing { file: file.to_owned() }),
-        other => drop(other.map_err(Failure::io(file))?),
+    if let Err(e) = fs::metadata(file) {
+        return Err(if e.kind() == io::ErrorKind::NotFound { Failure::Missing { file: file.to_owned() } } else { Failure::io(file)(e) });
     }
     let sql = Failure::of(file);
     let conn = Connection::open_with_flags(file, how | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(&sql)?;

@@ -17,6 +17,8 @@ use crate::collector::view::{Delivery, DeliveryState};
 
 /// How long a row belongs to whoever claimed it.
 const LEASE: SignedDuration = SignedDuration::from_secs(60);
+/// No claim is longer, not even by a clock that was set back a little since.
+const NO_LEASE: SignedDuration = SignedDuration::from_secs(120);
 /// Of why it failed, in characters.
 const MOST_OF_AN_ERROR: usize = 2_000;
 /// Rows that a list shows of those that are dead, and of the others.
@@ -168,7 +170,7 @@ fn later(now: Timestamp, by: SignedDuration) -> i64 {
 
 fn due(conn: &Connection, now: Timestamp) -> rusqlite::Result<Option<Letter>> {
     let mut due = conn.prepare(DUE)?;
-    due.query_row([now.as_millisecond(), later(now, LONGEST), later(now, LEASE)], |r| {
+    due.query_row([now.as_millisecond(), later(now, LONGEST), later(now, NO_LEASE)], |r| {
         Ok(Letter {
             id: number(r, 0)?,
             destination: r.get(1)?,

@@ -124,7 +124,8 @@ mod tests {
         let whole = agent.batch(2, 4);
         assert_eq!(code(&agent, whole.clone()), None);
         let other = Agent::new(2);
-        let cases: Vec<(&str, Code, Box<dyn Fn(&mut Events)>)> = vec![
+        type Change = Box<dyn Fn(&mut Events)>;
+        let cases: Vec<(&str, Code, Change)> = vec![
             ("a body changed", Code::NotProven, Box::new(|e| e.records[1].body = Some("{\"note\":{\"text\":\"x\"}}".into()))),
             (
                 "a body and its hash changed",

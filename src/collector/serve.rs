@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::outbox::{File, Running, Sink, Sinks, Stdout, Worker};
+use super::outbox::{Running, Worker, sinks};
 use super::store::{Outbox, Reader, Store};
 use super::{api, clock, pages};
 use crate::config::Collector;
@@ -77,8 +77,7 @@ pub fn run(config: &Collector) -> Result<(), ServeError> {
     let names = config.sinks.iter().map(|sink| sink.name.clone()).collect();
     let store = Store::open(&config.state_dir, names, clock::wall())?;
     let reader = Reader::open(store.path(), Box::new(clock::wall))?;
-    let sinks: Sinks = config.sinks.iter().map(|sink| (sink.name.clone(), to(sink.file.as_deref()))).collect();
-    let worker = Running::start(Worker::new(Outbox::open(store.path())?, sinks, Box::new(clock::wall)));
+    let worker = Running::start(Worker::new(Outbox::open(store.path())?, sinks(&config.sinks), Box::new(clock::wall)));
     let worker = worker.map_err(io_of("a thread for the outbox"))?;
     let plane = Arc::new(api::Plane::new(store.clone(), Box::new(clock::wall), config.heartbeat_interval.0));
     // The people's first: whoever cannot come in looks there for why.
@@ -91,13 +90,6 @@ pub fn run(config: &Collector) -> Result<(), ServeError> {
     people.close();
     drop((plane, store));
     Ok(())
-}
-
-fn to(file: Option<&Path>) -> Box<dyn Sink> {
-    match file {
-        Some(path) => Box::new(File::new(path)),
-        None => Box::new(Stdout),
-    }
 }
 
 async fn until_told(store: &Store) -> io::Result<()> {

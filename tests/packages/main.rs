@@ -262,24 +262,32 @@ fn remove_keeps_the_record_and_purge_keeps_nothing() {
 #[test]
 fn both_packages_bring_the_same_files() {
     let Some(packages) = packages() else { return };
-    both_bring_the_same(&packages.collector_deb, &packages.collector_rpm, &[
-        "/usr/bin/byteport-collector",
-        "/usr/lib/systemd/system/byteport-collector.service",
-        "/usr/share/man/man8/byteport-collector-token-create.8",
-        "/usr/share/doc/byteport-collector/collector.md",
-        "/etc/byteport/collector.toml",
-    ]);
-    let deb = both_bring_the_same(&packages.deb, &packages.rpm, &[
-        "/usr/bin/byteport-agent",
-        "/usr/bin/byteport-actuator",
-        "/usr/bin/byteportctl",
-        "/usr/share/man/man1/byteportctl.1",
-        "/usr/share/doc/byteport/docs/alerts.md",
-        "/usr/share/doc/byteport/docs/metrics.md",
-        "/usr/share/doc/byteport/docs/runbooks/disk.md",
-        "/usr/share/doc/byteport/deploy/prometheus/byteport.rules.yml",
-        "/usr/share/doc/byteport/deploy/grafana/byteport.json",
-    ]);
+    both_bring_the_same(
+        &packages.collector_deb,
+        &packages.collector_rpm,
+        &[
+            "/usr/bin/byteport-collector",
+            "/usr/lib/systemd/system/byteport-collector.service",
+            "/usr/share/man/man8/byteport-collector-token-create.8",
+            "/usr/share/doc/byteport-collector/collector.md",
+            "/etc/byteport/collector.toml",
+        ],
+    );
+    let deb = both_bring_the_same(
+        &packages.deb,
+        &packages.rpm,
+        &[
+            "/usr/bin/byteport-agent",
+            "/usr/bin/byteport-actuator",
+            "/usr/bin/byteportctl",
+            "/usr/share/man/man1/byteportctl.1",
+            "/usr/share/doc/byteport/docs/alerts.md",
+            "/usr/share/doc/byteport/docs/metrics.md",
+            "/usr/share/doc/byteport/docs/runbooks/disk.md",
+            "/usr/share/doc/byteport/deploy/prometheus/byteport.rules.yml",
+            "/usr/share/doc/byteport/deploy/grafana/byteport.json",
+        ],
+    );
     assert!(!deb.iter().any(|p| p.contains("byteport-collector")), "every host would carry what one of them needs: {deb:#?}");
     let completions = deb.iter().filter(|p| p.contains("completion")).count();
     assert!(completions >= 9, "{completions} completions");
@@ -314,7 +322,11 @@ fn from_zero_to_a_fleet() {
     let security = file("security");
     let exposure: f64 = security.split_whitespace().rev().find_map(|w| w.parse().ok()).unwrap_or_else(|| panic!("{security}"));
     assert!(exposure <= MOST_EXPOSED_COLLECTOR, "{security}");
-    assert!(file("places").contains("/var/lib/byteport-collector/collector.db -rw------- byteport-collector:byteport-collector"), "{}", file("places"));
+    assert!(
+        file("places").contains("/var/lib/byteport-collector/collector.db -rw------- byteport-collector:byteport-collector"),
+        "{}",
+        file("places")
+    );
     assert!(file("places").contains("/var/lib/byteport/collector.json -rw------- byteport:byteport"), "{}", file("places"));
     let fleet: serde_json::Value = serde_json::from_str(file("fleet.json")).expect("JSON");
     assert_eq!((fleet["found"].as_u64(), fleet["hosts"][0]["mode"].as_str()), (Some(1), Some("observe")), "{fleet}");

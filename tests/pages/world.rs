@@ -199,8 +199,11 @@ fn host(n: usize, now: jiff::Timestamp, incidents: Vec<IncidentRow>) -> Host {
         gap_before,
         signed_through,
     };
-    let held_by =
-        if n % 2 == 0 { vec!["mode is observe in agent.toml".into(), "paused by alice: release, 40 min more".into()] } else { Vec::new() };
+    let held_by = if n.is_multiple_of(2) {
+        vec!["mode is observe in agent.toml".into(), "paused by alice: release, 40 min more".into()]
+    } else {
+        Vec::new()
+    };
     let streams = if heard { vec![stream(77, None, 4_711), stream(12, Some(120), 4_000)] } else { Vec::new() };
     Host { now, row, boot_id: "0c5e7f0e-7a7c-4a70-9d0f-6f3a5b1c2d3e".into(), enrolled_at: ago(now, 864_000), held_by, streams, incidents }
 }

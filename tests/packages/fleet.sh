@@ -22,7 +22,7 @@ ask() { bash -c 'exec 3<>/dev/tcp/127.0.0.1/$0; printf "GET %s HTTP/1.0\r\nHost:
 within 60 heard
 ask 9636 /api/v1/fleet >"$out/fleet.json"
 ask 9636 / >"$out/page"
-byteportctl status >"$out/status"
+byteportctl status >"$out/status.text"
 # Something to tell: a row of the host itself.
 byteportctl pause --for 1s >/dev/null
 sent() { byteportctl status --json | grep -q '"waiting": *0'; }
@@ -36,7 +36,7 @@ setpriv --reuid=byteport-collector --regid=byteport-collector --clear-groups byt
 echo $? >"$out/backup.code"
 cd /
 stat -c '%n %A %U:%G' /var/lib/byteport-collector/* /var/lib/byteport/* >"$out/places"
-systemd-analyze security --no-pager byteport-collector.service 2>&1 | grep 'exposure level' | sed 's/[^0-9.]*\([0-9.]*\) .*/\1/' >"$out/security"
+systemd-analyze security --no-pager byteport-collector.service >"$out/security" 2>&1
 systemctl --failed --no-legend --plain >"$out/failed"
 journalctl --no-pager >"$out/journal"
 

@@ -308,6 +308,14 @@ impl Incident {
         found.unwrap_or_else(|| panic!("no {kind} in {:?}", self.kinds())).2
     }
 
+    /// Seconds from the first signal to the end of the first step; `None` where none was taken.
+    pub fn to_the_first_step(&self) -> Option<f64> {
+        let uptime = |at: &Value| at["uptime_s"].as_f64();
+        let raised = self.all("opened").first().and_then(|b| uptime(&b["signals"][0]["since"]))?;
+        let done = self.all("effect").first().and_then(|b| uptime(&b["effect"]["ended"]))?;
+        Some(done - raised)
+    }
+
     /// Every intent once, each with what came of it, one end, and the record whole.
     pub fn is_in_order(&self) {
         let intents: Vec<&str> = self.all("intent").iter().filter_map(|b| b["intent"].as_str()).collect();

@@ -183,7 +183,7 @@ pub fn run(healer: Healer, fault: Fault, host: &mut Host<'_>) -> Row {
     let short_at = samples.iter().find(|s| s[1] < total * SHORT).map(|s| s[0]);
     let relief_s = short_at.and_then(|at| relieved(&samples, at, total));
     let (begin, last) = (samples[0], samples[samples.len() - 1]);
-    let lost: BTreeMap<String, usize> = before
+    let mut lost: BTreeMap<String, usize> = before
         .iter()
         .filter(|(unit, _)| !["watch.service", OFFENDER].contains(&unit.as_str()))
         .filter_map(|(unit, was)| {
@@ -192,6 +192,14 @@ pub fn run(healer: Healer, fault: Fault, host: &mut Host<'_>) -> Row {
             (gone > 0).then(|| (unit.clone(), gone))
         })
         .collect();
+    // What systemd says of the bystanders as well: nobody of theirs may be missing in either account.
+    for unit in BYSTANDERS.map(|unit| unit.name) {
+        let state = host.property(unit, "ActiveState");
+        println!("{unit} is {state}: {:?} -> {:?}", before.get(unit), after.get(unit));
+        if state != "active" {
+            lost.entry(unit.to_owned()).or_insert(1);
+        }
+    }
     let ended = run != format!("{first}\nactive\n");
     println!("{} / {}: app ended: {ended}, lost {lost:?}", fault.title(), healer.name());
     Row {

@@ -266,6 +266,7 @@ fn a_weight_is_enough_when_others_had_to_wait_and_do_not_any_more() {
     unit(&mut after, "indexer.service", |facts| facts.cpu_weight = Some(10));
     assert!(matches!(after_step(&before, &after, &p), AfterStep::Enough { .. }));
     assert!(is_unresolved(&verify(&before, &after, &p), "busy 99.0 %"), "the cause is still there");
+    assert!(matches!(after_step(&after, &after, &p), AfterStep::Enough { .. }), "and stays enough: no harder step follows by itself");
     group(&mut after, "nginx.service", |g| g.waiting = Some(Percent(20.0)));
     assert!(matches!(after_step(&before, &after, &p), AfterStep::Continue { .. }));
     let mut calm = before.clone();

@@ -112,21 +112,23 @@ fn presses(after: &Evidence, group: &Group, params: &Params) -> Option<String> {
     Some(format!("{name} presses against CPUQuota={set}%: it is held back in {share} of its periods"))
 }
 
-/// The offender comes last by now, and others who had to wait do not any more.
+/// The offender comes last by now, and others who had to wait do not any more. Where it came last before as well, they still do not.
 fn others_relieved(before: &Evidence, after: &Evidence, params: &Params) -> Option<String> {
     if !matches!(after.subject, Subject::Host) {
         return None;
     }
     let suspect = Suspect::of(before);
     let path = suspect.group.map(|g| &g.path);
-    let weight = |e: &Evidence| suspect.unit.and_then(|unit| e.unit(unit)).and_then(|facts| facts.value()?.cpu_weight);
-    let weighed = weight(after).is_some_and(|weight| weight <= params.weight);
-    let calmed =
-        suspect.process.and_then(|p| after.process(p.pid, p.start_ticks)).and_then(|p: &Hot| p.watched.value()).is_some_and(yields);
-    if !weighed && !calmed {
+    let comes_last = |e: &Evidence| {
+        let weight = suspect.unit.and_then(|unit| e.unit(unit)).and_then(|facts| facts.value()?.cpu_weight);
+        let calmed =
+            suspect.process.and_then(|p| e.process(p.pid, p.start_ticks)).and_then(|p: &Hot| p.watched.value()).is_some_and(yields);
+        calmed || weight.is_some_and(|weight| weight <= params.weight)
+    };
+    if !comes_last(after) {
         return None;
     }
     let (was, is) = others_wait(before, path).zip(others_wait(after, path))?;
-    let relieved = was >= params.others_wait_percent && is < params.others_wait_percent;
+    let relieved = is < params.others_wait_percent && (was >= params.others_wait_percent || comes_last(before));
     relieved.then(|| format!("{} comes last, and others wait {is} of the time instead of {was}", suspect.named().unwrap_or_default()))
 }

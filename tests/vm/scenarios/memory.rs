@@ -40,6 +40,7 @@ pub fn leak_with_consent(host: &mut Host<'_>) -> Passed {
     assert_eq!(incident.count("restart_unit"), 1, "{:?}", incident.steps());
     assert!(incident.all("intent").iter().all(|i| i["on"] == APP), "{:?}", incident.all("intent"));
     assert!(incident.resolved(), "{:?}", incident.all("verdict"));
+    println!("leak-with-consent: the first step was done {:.3} s after the signal", incident.to_the_first_step().expect("a step"));
     assert_ne!(host.property(APP, "InvocationID"), first);
     unlimited(host, APP);
     host.sh("systemctl is-active -q app && grep -q '^oom_kill 0' /proc/vmstat");

@@ -37,6 +37,7 @@ pub mod uplink;
 
 pub mod engine;
 
+pub mod folder;
 pub mod record;
 
 pub mod report;

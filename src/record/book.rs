@@ -6,7 +6,8 @@ use std::path::Path;
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 use serde::{Deserialize, Serialize};
 
-use super::{RecordError, folder};
+use super::{RecordError, aside};
+use crate::folder::{self, FolderError};
 use crate::model::Now;
 pub(super) use crate::wire::chain::{Hash, link};
 
@@ -138,7 +139,7 @@ pub(super) fn create<F: Fold>(dir: &Path, db: &str, why: Option<&str>) -> Result
             F::TABLES
         ))?;
         // Also when an earlier start died between setting a file aside and this: what lies beside it tells.
-        if let Some(kept) = folder::set_aside_before(dir, db).last() {
+        if let Some(kept) = aside::set_aside_before(dir, db).last() {
             let anew = StartedAnew { kept: kept.clone(), why: why.unwrap_or("it was damaged").to_owned() };
             // Two strings always are JSON.
             let body = serde_json::to_string(&anew).unwrap_or_default();
@@ -156,15 +157,15 @@ pub(super) fn create<F: Fold>(dir: &Path, db: &str, why: Option<&str>) -> Result
     })?;
     fs::rename(&fresh, &file).map_err(|source| RecordError::Io { file: file.clone(), source })?;
     let _ = fs::remove_file(&leftovers[1]);
-    folder::sync(dir)
+    Ok(folder::sync(dir)?)
 }
 
-fn no_room(file: &Path, e: RecordError) -> RecordError {
+fn no_room(file: &Path, e: FolderError) -> RecordError {
     match e {
-        RecordError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+        FolderError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
             RecordError::NoRoom { file: file.to_owned(), why: source.to_string() }
         }
-        other => other,
+        other => other.into(),
     }
 }
 

@@ -20,7 +20,7 @@ pub fn carry<T: Serialize>(state_dir: &Path, what: &T) -> Result<(), RecordError
     let (path, new) = (state_dir.join(NAME), state_dir.join(format!("{NAME}.new")));
     let io = |source| RecordError::Io { file: new.clone(), source };
     let json = serde_json::to_vec(what).map_err(|e| io(e.into()))?;
-    let mut file = super::folder::file(&new)?;
+    let mut file = crate::folder::file(&new)?;
     file.set_len(0).and_then(|()| file.write_all(&json)).and_then(|()| file.sync_all()).map_err(io)?;
     std::fs::rename(&new, &path).map_err(|source| RecordError::Io { file: path, source })
 }
@@ -28,7 +28,7 @@ pub fn carry<T: Serialize>(state_dir: &Path, what: &T) -> Result<(), RecordError
 /// What the run before handed on; `None` when it did not, or what is there cannot be read.
 pub fn carried<T: DeserializeOwned>(state_dir: &Path) -> Option<T> {
     let mut json = Vec::new();
-    let file = super::folder::file(&state_dir.join(NAME)).ok()?;
+    let file = crate::folder::file(&state_dir.join(NAME)).ok()?;
     file.take(MOST_BYTES).read_to_end(&mut json).ok()?;
     serde_json::from_slice(&json).ok()
 }

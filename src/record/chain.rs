@@ -21,7 +21,8 @@ use super::book::{
     rows_of,
 };
 use super::room::{self, Room};
-use super::{RecordError, folder};
+use super::{RecordError, aside};
+use crate::folder;
 use crate::model::{Now, Observed};
 
 /// What was found when a book was opened.
@@ -91,7 +92,7 @@ impl Chain {
         }
         let (conn, verified) = match open_verified::<F>(&file) {
             Err(RecordError::Damaged { why, .. }) => {
-                let kept = folder::set_aside(&dir, &db)?;
+                let kept = aside::set_aside(&dir, &db)?;
                 create::<F>(&dir, &db, Some(&why))?;
                 set_aside = Some((kept, why));
                 open_verified::<F>(&file)?

@@ -3,16 +3,15 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::folder::FolderError;
 use crate::model::{IncidentId, IntentId};
 
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
-    #[error("state folder {dir}: {why}", dir = .dir.display())]
-    Folder { dir: PathBuf, why: String },
+    #[error(transparent)]
+    Folder(#[from] FolderError),
     #[error("{file}: {source}", file = .file.display())]
     Io { file: PathBuf, source: io::Error },
-    #[error("{file} is in use by {by}: stop that program, or give this one a state folder of its own", file = .file.display())]
-    InUse { file: PathBuf, by: String },
     #[error("no room for the record in {file}: free some bytes or inodes on its filesystem ({why})", file = .file.display())]
     NoRoom { file: PathBuf, why: String },
     #[error("{file} has format {found}, this version knows up to {known}: install the newer version again", file = .file.display())]
@@ -53,9 +52,8 @@ impl RecordError {
             | Self::NoIncident(_)
             | Self::Ambiguous { .. }
             | Self::Json(_) => true,
-            Self::Folder { .. }
+            Self::Folder(_)
             | Self::Io { .. }
-            | Self::InUse { .. }
             | Self::NoRoom { .. }
             | Self::Newer { .. }
             | Self::Damaged { .. }

@@ -2,15 +2,15 @@
 //!
 //! Two books of the same make: the actuator's [`Ledger`] (what was begun, what came of it) and the agent's [`Store`]
 //! (incidents, entry by entry). Both are one SQLite file with an append-only table whose rows are chained by hashes
-//! ([`chain`], verified in [`book`]), opened by one program at a time ([`folder`]), and both keep room for their next entries ([`room`]).
+//! ([`chain`], verified in [`book`]), opened by one program at a time ([`crate::folder`]), and both keep room for their next entries ([`room`]).
 //! Nothing here decides anything.
 
+mod aside;
 mod book;
 mod carried;
 mod chain;
 mod deploys;
 mod error;
-mod folder;
 mod ledger;
 mod outgoing;
 mod reader;

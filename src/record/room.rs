@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
-use super::folder;
+use crate::folder;
 
 /// Size of the ballast file.
 pub(super) const BALLAST: u64 = 8 << 20;
@@ -70,7 +70,7 @@ impl Room {
 
     /// Bytes that a user without privileges may still write; 0 when that cannot be told.
     pub(super) fn free(&self) -> u64 {
-        rustix::fs::statvfs(self.folder()).map_or(0, |s| s.f_bavail.saturating_mul(s.f_frsize))
+        folder::free_bytes(self.folder())
     }
 
     pub(super) fn read_only(&self) -> bool {

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use byteport::folder::FolderError;
 use byteport::model::{Body, Entry};
 use byteport::record::{Ledger, RecordError, Store};
 use proptest::prelude::*;
@@ -126,7 +127,7 @@ fn the_second_to_open_is_told_who_was_first() {
     let dir = dir.path().join("state");
     let first = Store::open(&dir, &at(0)).unwrap();
     let error = Store::open(&dir, &at(0)).unwrap_err();
-    assert!(matches!(error, RecordError::InUse { .. }));
+    assert!(matches!(error, RecordError::Folder(FolderError::InUse { .. })));
     assert!(error.to_string().contains(&format!("process {} (record-", std::process::id())), "{error}");
     Ledger::open(&dir).expect("another book in the same folder");
     drop(first);

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
+use super::StoreError;
 use super::schema::MIGRATIONS;
-use super::{StoreError, folder};
+use crate::folder;
 
 pub(super) const FILE: &str = "collector.db";
 

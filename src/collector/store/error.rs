@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use rusqlite::{ErrorCode, ffi};
 
+use crate::folder::FolderError;
 use crate::wire::collector::Code;
 
 #[derive(Debug, Clone, thiserror::Error)]
@@ -43,6 +44,16 @@ impl StoreError {
     /// Whether it holds for everything that is in the same transaction.
     pub(super) const fn is_of_all(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Stopped(_))
+    }
+}
+
+impl From<FolderError> for StoreError {
+    fn from(error: FolderError) -> Self {
+        match error {
+            FolderError::Folder { dir, why } => Self::Folder { dir, why },
+            FolderError::Io { file, source } => Self::File { file, why: source.to_string() },
+            FolderError::InUse { file, by } => Self::InUse { file, by },
+        }
     }
 }
 

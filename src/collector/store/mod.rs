@@ -2,7 +2,7 @@
 //! here.
 //!
 //! [`writer`] is that thread, [`live`] what is answered from memory, [`enrol`] and [`ingest`] what is written for whom, [`derive`] what
-//! follows from it; [`db`] is the file, [`folder`] where it lies, [`schema`] its tables. Beside the writer [`reader`] reads for pages, [`admin`]
+//! follows from it; [`db`] is the file, [`schema`] its tables. Beside the writer [`reader`] reads for pages, [`admin`]
 //! changes for people, [`outbox`] hands out what is to be told, [`verify`] proves that the hosts' records are as the hosts wrote them,
 //! [`backup`] copies the file.
 
@@ -19,7 +19,6 @@ mod failure;
 #[cfg(test)]
 pub(super) mod filed;
 mod fleet;
-mod folder;
 mod incidents;
 mod ingest;
 mod live;
@@ -57,6 +56,7 @@ pub use reader::Reader;
 pub use verify::{AuditChain, StreamChain, StreamVerified, Verified, verify, verify_with};
 
 use super::proof::{self, Proven};
+use crate::folder;
 use crate::wire::collector::{Heartbeat, Taken};
 use ingest::Answer;
 use live::{Beat, Head, Live};

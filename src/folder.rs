@@ -1,4 +1,4 @@
-//! The state folder: ours alone, reached through no link, and held by one program at a time.
+//! The state folder of a program: ours alone, reached through no link, and held by one program at a time.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, Write};
@@ -6,14 +6,23 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::RecordError;
+/// What can be wrong with it, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    #[error("state folder {dir}: {why}", dir = .dir.display())]
+    Folder { dir: PathBuf, why: String },
+    #[error("{file}: {source}", file = .file.display())]
+    Io { file: PathBuf, source: io::Error },
+    #[error("{file} is in use by {by}: stop that program, or give this one a state folder of its own", file = .file.display())]
+    InUse { file: PathBuf, by: String },
+}
 
 /// The folder's real path, made with mode 0700 where it was missing (its parent must exist).
 ///
 /// # Errors
 /// When it is a link, no folder, or somebody else's.
-pub(super) fn own(dir: &Path) -> Result<PathBuf, RecordError> {
-    let refuse = |why: String| RecordError::Folder { dir: dir.to_owned(), why };
+pub fn own(dir: &Path) -> Result<PathBuf, FolderError> {
+    let refuse = |why: String| FolderError::Folder { dir: dir.to_owned(), why };
     let name = dir.file_name().ok_or_else(|| refuse("is not the name of a folder".into()))?;
     let parent = match dir.parent() {
         Some(p) if !p.as_os_str().is_empty() => p,
@@ -46,8 +55,8 @@ pub(super) fn own(dir: &Path) -> Result<PathBuf, RecordError> {
 ///
 /// # Errors
 /// When it is a link or cannot be opened.
-pub(super) fn file(path: &Path) -> Result<File, RecordError> {
-    let io = |source| RecordError::Io { file: path.to_owned(), source };
+pub fn file(path: &Path) -> Result<File, FolderError> {
+    let io = |source| FolderError::Io { file: path.to_owned(), source };
     let nofollow = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
     let file =
         OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(nofollow).open(path).map_err(io)?;
@@ -57,9 +66,14 @@ pub(super) fn file(path: &Path) -> Result<File, RecordError> {
     Ok(file)
 }
 
+/// Bytes that a user without privileges may still write there; 0 when that cannot be told.
+pub fn free_bytes(dir: &Path) -> u64 {
+    rustix::fs::statvfs(dir).map_or(0, |s| s.f_bavail.saturating_mul(s.f_frsize))
+}
+
 /// Held for as long as the value lives; the kernel lets go of it when the process dies.
 #[derive(Debug)]
-pub(super) struct Lock(#[expect(dead_code, reason = "held for its lock")] File);
+pub struct Lock(#[expect(dead_code, reason = "held for its lock")] File);
 
 /// How often a lock that is held is tried again, 20 ms apart.
 const PATIENCE: usize = 50;
@@ -71,7 +85,7 @@ impl Lock {
     ///
     /// # Errors
     /// `InUse` with who holds it.
-    pub(super) fn take(path: &Path) -> Result<Self, RecordError> {
+    pub fn take(path: &Path) -> Result<Self, FolderError> {
         let mut held = file(path)?;
         let lock = || rustix::fs::flock(&held, rustix::fs::FlockOperation::NonBlockingLockExclusive);
         let mut taken = lock();
@@ -90,9 +104,9 @@ impl Lock {
                     Ok(_) if !text.trim().is_empty() => text.trim().to_owned(),
                     _ => "another process".into(),
                 };
-                return Err(RecordError::InUse { file: path.with_extension("db"), by });
+                return Err(FolderError::InUse { file: path.with_extension("db"), by });
             }
-            Err(e) => return Err(RecordError::Io { file: path.to_owned(), source: e.into() }),
+            Err(e) => return Err(FolderError::Io { file: path.to_owned(), source: e.into() }),
         }
         let program = std::env::current_exe().ok().and_then(|p| Some(p.file_name()?.to_string_lossy().into_owned()));
         let text = format!("process {} ({})", std::process::id(), program.as_deref().unwrap_or("unknown program"));
@@ -105,46 +119,43 @@ impl Lock {
     }
 }
 
-/// Names of files that were set aside as damaged, oldest first.
-pub(super) fn set_aside_before(dir: &Path, name: &str) -> Vec<String> {
-    let prefix = format!("{name}.corrupt-");
-    let mut found: Vec<String> = fs::read_dir(dir)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|n| n.starts_with(&prefix) && !n.ends_with("-journal"))
-        .collect();
-    found.sort();
-    found
-}
-
-/// Renames a damaged book, with its journal, to `NAME.corrupt-TIME`, TIME being when it was last written (UTC).
-/// Renaming needs neither bytes nor inodes.
-pub(super) fn set_aside(dir: &Path, name: &str) -> Result<PathBuf, RecordError> {
-    let from = dir.join(name);
-    let io = |source| RecordError::Io { file: from.clone(), source };
-    let written = fs::symlink_metadata(&from).map_err(io)?.mtime();
-    let time = jiff::Timestamp::from_second(written).unwrap_or(jiff::Timestamp::UNIX_EPOCH).strftime("%Y%m%d-%H%M%S").to_string();
-    let mut to = dir.join(format!("{name}.corrupt-{time}"));
-    for n in 2.. {
-        if fs::symlink_metadata(&to).is_err() {
-            break;
-        }
-        to = dir.join(format!("{name}.corrupt-{time}-{n}"));
-    }
-    // The journal first: a journal that stayed behind would be rolled back into the new book.
-    let journal = dir.join(format!("{name}-journal"));
-    if fs::symlink_metadata(&journal).is_ok() {
-        let mut beside = to.clone().into_os_string();
-        beside.push("-journal");
-        fs::rename(&journal, beside).map_err(io)?;
-    }
-    fs::rename(&from, &to).map_err(io)?;
-    sync(dir)?;
-    Ok(to)
-}
-
 /// Makes renames in the folder durable.
-pub(super) fn sync(dir: &Path) -> Result<(), RecordError> {
-    File::open(dir).and_then(|d| d.sync_all()).map_err(|source| RecordError::Io { file: dir.to_owned(), source })
+///
+/// # Errors
+/// When it cannot be opened or synced.
+pub fn sync(dir: &Path) -> Result<(), FolderError> {
+    File::open(dir).and_then(|d| d.sync_all()).map_err(|source| FolderError::Io { file: dir.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_is_ours_alone_or_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let (ours, link) = (dir.path().join("collector"), dir.path().join("link"));
+        let real = own(&ours).unwrap();
+        assert_eq!(fs::metadata(&real).unwrap().mode() & 0o777, 0o700);
+        fs::set_permissions(&real, Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(fs::metadata(own(&ours).unwrap()).unwrap().mode() & 0o777, 0o700);
+        std::os::unix::fs::symlink(&ours, &link).unwrap();
+        assert!(own(&link).unwrap_err().to_string().contains("symbolic link"));
+        fs::write(dir.path().join("file"), "").unwrap();
+        assert!(own(&dir.path().join("file")).unwrap_err().to_string().contains("not a folder"));
+        assert!(own(&dir.path().join("no/such")).unwrap_err().to_string().contains("its parent"));
+        std::os::unix::fs::symlink(dir.path().join("elsewhere"), real.join("collector.db")).unwrap();
+        assert!(file(&real.join("collector.db")).is_err() && !dir.path().join("elsewhere").exists());
+    }
+
+    #[test]
+    fn the_lock_says_who_has_it_and_ends_with_its_holder() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("collector.lock");
+        let held = Lock::take(&path).unwrap();
+        let refused = Lock::take(&path).unwrap_err().to_string();
+        assert!(refused.contains(&format!("process {}", std::process::id())) && refused.contains("collector.db"), "{refused}");
+        drop(held);
+        assert!(Lock::take(&path).is_ok());
+    }
 }

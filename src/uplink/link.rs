@@ -40,6 +40,8 @@ pub(super) enum Change {
     /// The collector does not know this host any more: a person has to do something.
     ShutOut,
     Back,
+    /// The collector has rows that this record does not have: it is a copy from before they were written.
+    Ahead,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +67,8 @@ pub(super) struct Link {
     most: usize,
     /// The row after this one was too large by itself.
     bare_after: Option<u64>,
+    /// It has more rows than there are.
+    is_ahead: bool,
 }
 
 fn is_shut_out(error: &AskError) -> bool {
@@ -86,6 +90,7 @@ impl Link {
             rows: false,
             most: MOST_RECORDS,
             bare_after: None,
+            is_ahead: false,
         }
     }
 
@@ -158,7 +163,8 @@ impl Link {
         }
         self.rows |= head > heard.acked_through;
         self.acked = Some(Acked { stream: stream.to_owned(), through: heard.acked_through });
-        change
+        let was_ahead = std::mem::replace(&mut self.is_ahead, heard.acked_through > head);
+        if self.is_ahead && !was_ahead { Some(Change::Ahead) } else { change }
     }
 
     pub(super) fn beat_failed(&mut self, now: Duration, error: &AskError, die: f64) -> Option<Change> {
@@ -428,7 +434,9 @@ mod tests {
 
     #[test]
     fn one_that_has_more_than_there_is_is_sent_nothing() {
-        let mut link = up(5, 99);
+        let mut link = up(99, 99);
+        let said: Vec<_> = [5, 6, 99, 98].map(|head| link.heard(s(10), "one", head, &heard(99), 0.5)).into();
+        assert_eq!(said, [Some(Change::Ahead), None, None, Some(Change::Ahead)], "and that is told, once each time");
         assert_eq!(link.next(s(10)), Next::Wait(s(40)));
         link.appended();
         assert_eq!(send(&link, s(10)).after, 99, "the record has nothing behind that, and says so");

@@ -406,6 +406,11 @@ impl Served {
                  `byteport-agent enroll --again` makes this host a new one"
             ),
             Some(Change::Back) => tracing::info!("the collector {collector} is back"),
+            Some(Change::Ahead) => tracing::error!(
+                "the collector {collector} has more rows of this record than there are: this host was set back to a copy of itself, or is one. \
+                 Nothing is sent until the record has outgrown that, and then it is refused; `byteport-agent enroll --again` makes this host a \
+                 new one"
+            ),
         }
     }
 }

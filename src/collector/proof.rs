@@ -7,7 +7,7 @@ use openssl::sign::Verifier;
 use super::auth::is_agent_id;
 use super::store::Refusal;
 use crate::wire::chain::Hash;
-use crate::wire::collector::{Code, Events, MOST_RECORDS, Record, SignedHead, unhex};
+use crate::wire::collector::{Code, Events, MOST_BODY_BYTES, MOST_RECORDS, Record, SignedHead, unhex};
 
 /// Of an incident's name or a kind.
 const MOST_NAME: usize = 255;
@@ -76,6 +76,10 @@ pub fn prove(agent_id: &str, public_key: &Hash, events: Events) -> Result<Proven
         }
         if record.incident.len() > MOST_NAME || record.kind.len() > MOST_NAME || record.at.len() > MOST_AT {
             return Err(malformed("`incident` or `kind` is longer than 255 bytes, or `at` longer than 4096"));
+        }
+        if record.body.as_ref().is_some_and(|body| body.len() > MOST_BODY_BYTES) {
+            let why = format!("the body of row {} has more than {MOST_BODY_BYTES} bytes: send its hash alone", record.seq);
+            return Err(Refusal { code: Code::TooLarge, why });
         }
         let body_hash = unhex(&record.body_hash).ok_or_else(|| malformed("`body_hash` is not 64 lower-case hex digits"))?;
         hash = record.follows(&hash).ok_or_else(|| not_proven("its body is not the one that was hashed"))?;

@@ -70,7 +70,7 @@ impl Board {
         let shown = &mut *self.shown();
         shown.acked = acked.cloned();
         if let Some(link) = &mut shown.link {
-            link.sent += rows;
+            link.sent = link.sent.saturating_add(rows);
             link.trouble = None;
             link.waiting = acked.map(|acked| head.saturating_sub(acked.through));
         }

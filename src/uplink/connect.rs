@@ -79,7 +79,13 @@ impl Way {
             Some(connector) => connector.clone(),
             None => {
                 let ca_file = self.ca_file.clone();
-                let made = spawn_blocking(move || connector(ca_file.as_deref())).await.map_err(|e| tls(e.to_string()))?;
+                // One at a time: a file that never answers must not take the threads with which the host is healed.
+                let turn = Arc::clone(&self.lookup).acquire_owned().await.map_err(|e| tls(e.to_string()))?;
+                let made = spawn_blocking(move || {
+                    let _turn = turn;
+                    connector(ca_file.as_deref())
+                });
+                let made = made.await.map_err(|e| tls(e.to_string()))?;
                 self.tls.insert(made.map_err(tls)?).clone()
             }
         };

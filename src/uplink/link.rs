@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::client::AskError;
 use super::schedule;
+use crate::model::LinkFailure;
 use crate::wire::collector::{Code, Heard, MOST_RECORDS, Taken};
 
 /// How far one record is at the collector.
@@ -191,11 +192,11 @@ impl Link {
         (std::mem::replace(&mut self.state, State::ShutOut) != State::ShutOut).then_some(Change::ShutOut)
     }
 
-    /// A batch that ends with row `through` of a record that ends with `head` was answered; how many rows are there now that were not before.
-    /// `None`: none, although it was taken.
+    /// A batch of a record that ends with `head` was answered; how many rows are there now that were not before. `None`: none, although it was
+    /// taken, or more than there are, which is no answer.
     pub(super) fn taken(&mut self, now: Duration, head: u64, taken: &Taken, die: f64) -> Option<u64> {
         let before = self.acked.as_ref().map_or(0, |acked| acked.through);
-        if taken.acked_through <= before {
+        if taken.acked_through <= before || taken.acked_through > head {
             self.put_off_rows(now, None, true, die);
             return None;
         }
@@ -213,6 +214,10 @@ impl Link {
     pub(super) fn rows_failed(&mut self, now: Duration, rows: usize, error: &AskError, die: f64) -> Option<Change> {
         if is_shut_out(error) {
             return self.shut_out(now, die);
+        }
+        // A link that is too slow for so many: fewer get through.
+        if matches!(error, AskError::Failed { reason: LinkFailure::TimedOut, .. }) && rows > 1 {
+            self.most = rows.div_ceil(2).min(rows - 1);
         }
         if let AskError::Refused(problem) = error {
             let after = self.acked.as_ref().map(|acked| acked.through);
@@ -256,7 +261,6 @@ impl Link {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::LinkFailure;
     use crate::wire::collector::Problem;
     use proptest::prelude::*;
 

@@ -195,6 +195,8 @@ enum Seen {
     /// It was not looked for yet.
     Nothing,
     File(Option<Mark>),
+    /// It could not be read, and is read again.
+    Unread,
 }
 
 /// With whom there is a link.
@@ -270,13 +272,18 @@ impl<H: Host> Uplink<H> {
         });
         // The same as before, or a disk that hangs: who is served is served.
         let Ok(Some((seen, found))) = looked.await else { return };
-        let first = std::mem::replace(&mut self.seen, seen) == Seen::Nothing;
+        let before = std::mem::replace(&mut self.seen, seen);
+        let first = before == Seen::Nothing;
         let found = found.and_then(|identity| identity.map(|identity| self.serve(&identity, first)).transpose());
         match found {
             Ok(served) => self.served = served,
             Err(why) => {
-                tracing::error!("this host reports to no collector: {why}");
+                if before != Seen::Unread {
+                    tracing::error!("this host reports to no collector: {why}");
+                }
                 self.served = None;
+                // What is wrong may pass without the file being touched.
+                self.seen = Seen::Unread;
             }
         }
         if self.served.is_none() {

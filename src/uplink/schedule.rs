@@ -55,9 +55,9 @@ pub fn backoff(before: u32, die: f64) -> Duration {
     between(SHORTEST_RETRY_S, most, die)
 }
 
-/// What the collector asked for, and up to half as much again.
+/// What the collector asked for, and up to half as much again. Never at once: `Retry-After: 0` of a proxy is no leave to hammer it.
 pub fn after(retry_after_s: u64, die: f64) -> Duration {
-    let s = retry_after_s.min(MOST_PATIENCE_S) as f64;
+    let s = (retry_after_s.min(MOST_PATIENCE_S) as f64).max(SHORTEST_RETRY_S);
     between(s, s * 1.5, die)
 }
 

@@ -53,11 +53,12 @@ const NEWEST: &str = "
 
 /// Of a new stream, where `?1` is the agent and `?3` is now: streams of one agent follow each other also when the clock was set back.
 pub(super) const FIRST_SEEN: &str = "max(?3, coalesce((SELECT max(first_seen) + 1 FROM streams WHERE agent_id = ?1), ?3))";
-/// Of a stream that is there: the further one of both heads.
-pub(super) const SIGNED: &str = "
-    signed_hash = iif(excluded.signed_through >= signed_through, excluded.signed_hash, signed_hash),
-    signature = iif(excluded.signed_through >= signed_through, excluded.signature, signature),
-    signed_through = max(excluded.signed_through, signed_through)";
+/// Of a stream that is there and of which no row is: the further one of both heads. Where there are rows, the signature is that of the last of
+/// them: one that is further on proves nothing of what is here.
+const SIGNED: &str = "
+    signed_hash = iif(acked_through = 0 AND excluded.signed_through >= signed_through, excluded.signed_hash, signed_hash),
+    signature = iif(acked_through = 0 AND excluded.signed_through >= signed_through, excluded.signature, signature),
+    signed_through = iif(acked_through = 0, max(excluded.signed_through, signed_through), signed_through)";
 
 fn write_newest(newest: &mut Statement<'_>, id: &str, beat: &Beat, stopped_at: Option<i64>) -> rusqlite::Result<()> {
     let heartbeat = &beat.heartbeat;

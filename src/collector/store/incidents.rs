@@ -74,13 +74,14 @@ impl Filter {
         )
     }
 
-    /// Whole rows of so many fingerprints and moments.
+    /// Whole rows of so many fingerprints and moments, one of each.
     pub(super) fn newest_sql(&self, count: usize) -> String {
         format!(
             "WITH asked(fingerprint, at) AS (VALUES {})
              SELECT {COLUMNS} FROM asked
-             CROSS JOIN incidents i ON i.fingerprint = asked.fingerprint AND i.opened_at = asked.at{}
-             JOIN agents a ON a.id = i.agent_id ORDER BY i.id",
+             CROSS JOIN incidents i ON i.rowid =
+                 (SELECT i.rowid FROM incidents i WHERE i.fingerprint = asked.fingerprint AND i.opened_at = asked.at{} LIMIT 1)
+             JOIN agents a ON a.id = i.agent_id",
             places(count, "(?, ?)"),
             self.and()
         )
@@ -126,7 +127,7 @@ fn groups(conn: &Connection, filter: &Filter, found: &[(String, i64)]) -> rusqli
     let mut ever = ever.collect::<rusqlite::Result<HashMap<String, _>>>()?;
     let values = found.iter().flat_map(|(f, at)| [Value::from(f.clone()), Value::from(*at)]).chain(filter.values.iter().cloned());
     let mut newest = conn.prepare(&filter.newest_sql(found.len()))?;
-    // Of two at the same moment the one with the greater id.
+    // Of several at the same moment any one: a host may have made up as many as it likes.
     let newest = newest.query_map(params_from_iter(values), |r| Ok((r.get(8)?, incident_row(r)?)))?;
     let mut newest = newest.collect::<rusqlite::Result<HashMap<String, _>>>()?;
     let group = |(fingerprint, _): &(String, i64)| {

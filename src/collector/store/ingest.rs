@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::beats::{FIRST_SEEN, SIGNED, write_quarantine};
+use super::beats::{FIRST_SEEN, write_quarantine};
 use super::derive::Derived;
 use super::live::AgentState;
 use super::{Refusal, StoreError};
@@ -192,6 +192,7 @@ fn insert(conn: &Connection, batch: &Proven, new: &[Row], now: i64) -> rusqlite:
     Ok(())
 }
 
+/// Its signature is that of the last row that is here: an older batch that came once more brings no newer one.
 fn write_stream(conn: &Connection, batch: &Proven, end: &Here, gap: bool, now: i64) -> rusqlite::Result<()> {
     let Some(last) = batch.last() else { return Ok(()) };
     conn.prepare(&format!(
@@ -200,7 +201,10 @@ fn write_stream(conn: &Connection, batch: &Proven, end: &Here, gap: bool, now: i
          VALUES(?1, ?2, {FIRST_SEEN}, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
          ON CONFLICT(agent_id, stream) DO UPDATE SET last_seen = excluded.last_seen, acked_through = excluded.acked_through,
              head_hash = excluded.head_hash, gap_before = coalesce(excluded.gap_before, gap_before),
-             gap_hash = coalesce(excluded.gap_hash, gap_hash), {SIGNED}"
+             gap_hash = coalesce(excluded.gap_hash, gap_hash),
+             signed_hash = iif(excluded.signed_through = excluded.acked_through, excluded.signed_hash, signed_hash),
+             signature = iif(excluded.signed_through = excluded.acked_through, excluded.signature, signature),
+             signed_through = iif(excluded.signed_through = excluded.acked_through, excluded.signed_through, signed_through)"
     ))?
     .execute(params![
         batch.agent_id,

@@ -24,8 +24,8 @@ const MOST_OF_AN_ERROR: usize = 2_000;
 /// Rows that a list shows of those that are dead, and of the others.
 pub(super) const SHOWN: usize = 100;
 
-/// The one row that may be sent now. Rows of one incident go to one destination in the order of the host's record: none overtakes another
-/// that waits. A time that is further away than any of ours was written by a clock that has gone back since.
+/// The one row that may be sent now. Rows of one incident go to one destination in the order of the host's record, and where that was begun
+/// anew in the order in which they came: none overtakes another that waits. A time that is further away than any of ours was written by a clock that has gone back since.
 pub(super) const DUE: &str =
     "SELECT o.id, o.destination, o.agent_id, o.incident, o.about, o.stream, o.seq, o.payload, o.attempts, o.created_at
      FROM outbox o
@@ -34,7 +34,7 @@ pub(super) const DUE: &str =
        AND NOT EXISTS (
          SELECT 1 FROM outbox e
          WHERE e.agent_id = o.agent_id AND e.incident = o.incident AND e.destination = o.destination AND e.state = 'pending'
-           AND e.stream = o.stream AND (e.seq < o.seq OR e.seq = o.seq AND e.id < o.id))
+           AND iif(e.stream = o.stream, (e.seq, e.id) < (o.seq, o.id), e.id < o.id))
      ORDER BY o.next_at, o.id LIMIT 1";
 
 const COLUMNS: &str = "id, destination, about, agent_id, incident, state, attempts, created_at, sent_at, last_error, next_at";

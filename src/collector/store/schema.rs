@@ -70,6 +70,8 @@ CREATE TABLE outbox(
     state TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, next_at INTEGER NOT NULL, lease_until INTEGER,
     created_at INTEGER NOT NULL, sent_at INTEGER, last_error TEXT) STRICT;
 CREATE UNIQUE INDEX outbox_once ON outbox(destination, agent_id, stream, seq) WHERE parent_id IS NULL;
+-- The first of those that wait answers for all behind it.
+CREATE INDEX outbox_waiting ON outbox(agent_id, incident, destination, stream, seq, id) WHERE state = 'pending';
 CREATE INDEX outbox_due ON outbox(next_at) WHERE state = 'pending';
 CREATE INDEX outbox_dead ON outbox(id) WHERE state = 'dead';
 CREATE INDEX outbox_incident ON outbox(agent_id, incident, id);

@@ -50,7 +50,7 @@ pub(super) struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     pub(super) fn new(claimed: &'a Claimed) -> Result<Self, Broken> {
-        let Claimed { acked_through, gap, signed_through, .. } = claimed;
+        let Claimed { acked_through, gap, .. } = claimed;
         let hash = match gap {
             None => Some([0; 32]),
             Some((first, hash)) if *first < 2 || first > acked_through || hash.len() != 32 => {
@@ -58,13 +58,7 @@ impl<'a> Walk<'a> {
             }
             Some(_) => None,
         };
-        let mut walk = Self { claimed, last: 0, hash, at_signed: None, rows: 0, unproven: 0 };
-        if let Some((first, hash)) = gap
-            && *signed_through == first - 1
-        {
-            walk.at_signed = hash.as_slice().try_into().ok();
-        }
-        Ok(walk)
+        Ok(Self { claimed, last: 0, hash, at_signed: None, rows: 0, unproven: 0 })
     }
 
     /// Rows come in the order of their numbers.
@@ -113,8 +107,9 @@ impl<'a> Walk<'a> {
         if self.rows == 0 && *signed_through == 0 {
             return Ok(());
         }
-        if *signed_through == 0 {
-            return Err(broken(last, "the host has signed none of it"));
+        // One of another row would let those that are here be another history.
+        if self.rows > 0 && signed_through != acked_through {
+            return Err(broken(last, "it is the last one, and the host's signature is not of it"));
         }
         self.signature()?;
         match self.at_signed {
@@ -169,16 +164,17 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_record_is_whole_however_much_of_it_is_signed() {
+    fn a_record_is_whole_when_its_last_row_is_signed() {
         let (claimed, rows) = made(9);
         assert_eq!(walked(&claimed, &rows), Ok((9, 0)));
-        let (older, _) = made(4);
-        let Claimed { signed_through, signed_hash, signature, .. } = older;
-        assert_eq!(walked(&Claimed { signed_through, signed_hash, signature, ..claimed.clone() }, &rows), Ok((9, 0)));
-        // Of a heartbeat whose rows have not come.
-        let (newer, _) = made(12);
-        let Claimed { signed_through, signed_hash, signature, .. } = newer;
-        assert_eq!(walked(&Claimed { signed_through, signed_hash, signature, ..claimed }, &rows), Ok((9, 0)));
+        for another in [4, 12] {
+            let Claimed { signed_through, signed_hash, signature, .. } = made(another).0;
+            let not_of_it = Claimed { signed_through, signed_hash, signature, ..claimed.clone() };
+            assert_eq!(walked(&not_of_it, &rows).unwrap_err().row, 9, "signed at {another}");
+        }
+        // Whoever can write here makes up another history, shorter by a row, under the old signature.
+        let (forged, head) = chain(8, &[0; 32], 2);
+        assert!(walked(&Claimed { acked_through: 8, head_hash: head.to_vec(), ..claimed }, &forged).is_err());
         let (none, _) = made(0);
         let none = Claimed { signed_through: 0, signed_hash: vec![], signature: vec![], ..none };
         assert_eq!(walked(&none, &[]), Ok((0, 0)));
@@ -195,13 +191,9 @@ mod tests {
         assert_eq!(walked(&gap, &rows[..2]).unwrap_err().row, 7);
         assert!(walked(&Claimed { gap: Some((6, before.to_vec())), ..claimed.clone() }, &rows[6..]).is_err());
         assert!(walked(&Claimed { gap: Some((10, before.to_vec())), ..claimed.clone() }, &rows).is_err());
-        // Signed right before the gap: that is known.
-        let Claimed { signed_through, signed_hash, signature, .. } = made(6).0;
-        let signed_before = Claimed { signed_through, signed_hash, signature, ..gap };
-        assert_eq!(walked(&signed_before, &rows[6..]), Ok((3, 0)));
         let mut other = before;
         other[0] ^= 1;
-        assert!(walked(&Claimed { gap: Some((7, other.to_vec())), ..signed_before }, &rows[6..]).is_err());
+        assert!(walked(&Claimed { gap: Some((7, other.to_vec())), ..gap }, &rows[6..]).is_err());
     }
 
     #[test]
@@ -217,7 +209,7 @@ mod tests {
         let signature = signed(&key("b"), &claimed.agent_id, "s", 9, &head_hash);
         assert!(walked(&Claimed { signature, ..with_hash }, &changed).is_err());
         let unsigned = Claimed { signed_through: 0, signed_hash: vec![], signature: vec![], ..all_new };
-        assert!(walked(&unsigned, &changed).unwrap_err().why.contains("none"));
+        assert!(walked(&unsigned, &changed).unwrap_err().why.contains("signature"));
     }
 
     proptest! {

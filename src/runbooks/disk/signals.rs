@@ -178,12 +178,17 @@ fn rate(bytes_per_s: f64) -> crate::model::Bytes {
 /// is speaks for the filesystem. One above an idle disk is slow by itself: throttled, encrypted, mirrored, or a mapper's target that waits.
 fn disks(filesystems: &[FsSample], sample: &Sample, history: &History, params: &Params, out: &mut Vec<Condition>) {
     let is_busy = |name: &String| history.busy(name).is_some_and(|busy| busy >= params.io_busy_percent);
-    let stacks = filesystems.iter().map(|f| f.disks.as_slice());
-    let devices = stacks.flat_map(|stack| stack.iter().enumerate().map(move |(at, name)| (name, &stack[at + 1..])));
-    for (name, below) in devices.collect::<std::collections::BTreeMap<_, _>>() {
+    let mut devices: std::collections::BTreeMap<&String, std::collections::BTreeSet<&String>> = std::collections::BTreeMap::new();
+    for stack in filesystems.iter().map(|f| &f.disks) {
+        for (at, name) in stack.iter().enumerate() {
+            devices.entry(name).or_default().extend(&stack[at + 1..]);
+        }
+    }
+    for (name, below) in devices {
         let subject = Subject::Disk { name: name.clone() };
-        if let Some(other) = below.iter().find(|name| is_busy(name)) {
-            out.push(says(IO, &subject, Wants::Clear, format!("{other} below it is busy")));
+        // Neither raised nor cleared by that: one that swings around the threshold below must not keep both from being told.
+        if let Some(other) = below.into_iter().find(|other| is_busy(other) && is_busy(name)) {
+            out.push(says(IO, &subject, Wants::Keep, format!("{other} below it is busy as well")));
             continue;
         }
         let (wants, detail) = match (history.busy(name), &sample.io_pressure) {

@@ -44,13 +44,16 @@ fn a_signed_head_shows_what_is_missing_and_a_forged_one_is_refused() {
     agent.send(&store, agent.batch(1, 2)).unwrap();
     assert_eq!(store.heard(&agent.id, agent.heartbeat(), 30.0, at(30)).unwrap(), 2);
     let signed = || rows(store.path(), "SELECT acked_through, signed_through, lower(hex(signature)) FROM streams");
-    until("the head", || signed() == [format!("2|5|{}", agent.head(5).signature)]);
+    assert_eq!(signed(), [format!("2|2|{}", agent.head(2).signature)], "of the last row that is here");
     let mut forged = agent.heartbeat();
     forged.head = Some(Agent::new(2).head(0));
     assert_eq!(code(store.heard(&agent.id, forged, 30.0, at(31))), Code::NotProven);
-    // An older one takes nothing back.
+    agent.send(&store, agent.batch(1, 4)).unwrap();
+    // An older one takes nothing back, and a heartbeat's is not of what is here.
     agent.send(&store, agent.batch(1, 3)).unwrap();
-    assert_eq!(signed(), [format!("3|5|{}", agent.head(5).signature)]);
+    assert_eq!(store.heard(&agent.id, agent.heartbeat(), 30.0, at(32)).unwrap(), 4);
+    until("the heartbeat", || rows(store.path(), "SELECT seen_at FROM heartbeats") == ["32000"]);
+    assert_eq!(signed(), [format!("4|4|{}", agent.head(4).signature)]);
 }
 
 #[test]

@@ -93,7 +93,8 @@ fn what_is_asked_in_vain_says_what_to_do() {
     assert!(said(&collector.url()).to_string().contains("not followed"));
     let bad = r#"{"credential":"a\nb","server_time":"2026-11-28T00:00:00Z","next_in_s":1}"#;
     collector.next(PATH, Reply::Plain { status: 200, headers: Vec::new(), body: bad });
-    assert!(matches!(said(&collector.url()), EnrolError::Credential));
+    let why = said(&collector.url());
+    assert!(matches!(why, EnrolError::Credential), "{why:?}");
     let gone = dir.path().join("gone");
     let why = enrol(&gone, setup(&collector.url()), "geheim", false).unwrap_err().to_string();
     assert!(why.contains("systemctl start byteport-agent"), "{why}");

@@ -44,7 +44,8 @@ pub fn runtime() -> tokio::runtime::Runtime {
 
 pub fn enrol(dir: &Path, setup: Setup, token: &str, again: bool) -> Result<String, uplink::EnrolError> {
     let asked = Enrolment { state_dir: dir, setup, token: Secret::new(token), about: about(), again };
-    runtime().block_on(uplink::enrol(asked, QUICK.patience))
+    // A person waits, and this machine may be busy.
+    runtime().block_on(uplink::enrol(asked, Patience::default()))
 }
 
 pub struct Recorder {

@@ -238,7 +238,7 @@ pub enum AgentVerb {
 
 #[derive(Debug, Args)]
 pub struct Enroll {
-    /// The collector's address: https://HOST[:PORT][/PREFIX]
+    /// The collector's address: https://HOST, with :PORT and /PREFIX where it has them
     #[arg(long, value_name = "URL")]
     pub collector: String,
     /// File with the token that the collector gave out; - reads it from standard input

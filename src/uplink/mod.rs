@@ -2,7 +2,7 @@
 //! command. The agent is the same without it.
 //!
 //! The record itself is what waits to be sent, so nothing is stored twice; what the collector has, it says. All that is kept here is who this
-//! host is there: [`identity`], made by [`enrol`]. [`schedule`], [`batch`] and [`link`] decide and are pure; [`client`] asks, [`run`] is the loop.
+//! host is there: [`identity`], made by [`mod@enrol`]. [`schedule`], [`batch`] and [`link`] decide and are pure; [`client`] asks, [`run`] is the loop.
 
 mod address;
 mod batch;

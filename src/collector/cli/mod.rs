@@ -1,6 +1,6 @@
 //! byteport-collector as a person types it: one verb a file, printing to a writer that is passed in.
 //!
-//! [`start`] goes from what was typed to an exit code, [`desk`] is what every verb is given. All but `serve` work on the collector's file
+//! [`mod@start`] goes from what was typed to an exit code, [`desk`] is what every verb is given. All but `serve` work on the collector's file
 //! itself, whether it runs or not.
 
 mod actor;

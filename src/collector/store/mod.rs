@@ -1,9 +1,9 @@
 //! Keeps what hosts report, in one SQLite file: one thread writes, whoever asks is answered when it is durable. Everything that is SQL is below
 //! here.
 //!
-//! [`writer`] is that thread, [`live`] what is answered from memory, [`enrol`] and [`ingest`] what is written for whom, [`derive`] what
+//! [`writer`] is that thread, [`live`] what is answered from memory, [`enrol`] and [`ingest`] what is written for whom, [`mod@derive`] what
 //! follows from it; [`db`] is the file, [`schema`] its tables. Beside the writer [`reader`] reads for pages, [`admin`]
-//! changes for people, [`outbox`] hands out what is to be told, [`verify`] proves that the hosts' records are as the hosts wrote them,
+//! changes for people, [`outbox`] hands out what is to be told, [`mod@verify`] proves that the hosts' records are as the hosts wrote them,
 //! [`backup`] copies the file.
 
 mod admin;

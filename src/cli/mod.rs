@@ -1,6 +1,7 @@
 //! byteportctl: one verb a file, `run(args, ctx)`, printing to a writer that is passed in.
 //!
-//! `args.rs` is what can be typed, `start.rs` what happens then, `ctx.rs` what every verb is given.
+//! `args.rs` is what can be typed, `start.rs` what happens then, `ctx.rs` what every verb is given, `exit.rs` what a run
+//! came to.
 
 pub mod args;
 pub mod bundle;
@@ -12,6 +13,7 @@ mod ctx;
 pub mod decided;
 mod doctor;
 pub mod enroll;
+pub mod exit;
 mod explain;
 mod incidents;
 mod mark_deploy;

@@ -1,20 +1,15 @@
 //! From what was typed to an exit code.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::Parser as _;
 
 use super::args::{Ctl, DEFAULT_SOCKET, Verb};
-use super::ctx::{Ctx, Done, Misused};
-use super::{bundle, catalog, check, config, doctor, explain, incidents, mark_deploy, pause, plan, replay, status, top, undo};
-use crate::report::{Paint, clean};
-
-const FINDINGS: u8 = 1;
-const ERROR: u8 = 2;
-const USAGE: u8 = 64;
+use super::ctx::{Ctx, Done};
+use super::{bundle, catalog, check, config, doctor, exit, explain, incidents, mark_deploy, pause, plan, replay, status, top, undo};
+use crate::report::Paint;
 
 /// The outside of a run.
 pub struct Streams<'a> {
@@ -32,12 +27,9 @@ pub struct Streams<'a> {
 
 /// Runs one command; the answer is the exit code.
 pub fn start(argv: impl IntoIterator<Item = OsString>, to: Streams<'_>) -> u8 {
-    let args = match Ctl::try_parse_from(argv) {
+    let args: Ctl = match exit::parsed(argv, to.out, to.err) {
         Ok(args) => args,
-        Err(e) => {
-            let (stream, code) = if e.use_stderr() { (to.err, USAGE) } else { (to.out, 0) };
-            return if write!(stream, "{}", e.render()).is_ok() { code } else { ERROR };
-        }
+        Err(code) => return code,
     };
     let mut ctx = Ctx {
         out: to.out,
@@ -48,18 +40,8 @@ pub fn start(argv: impl IntoIterator<Item = OsString>, to: Streams<'_>) -> u8 {
         state_dir: args.state_dir,
         watched: to.watched,
     };
-    let done = run(&args.verb, &mut ctx).and_then(|done| ctx.out.flush().map(|()| done).map_err(Into::into));
-    match done {
-        Ok(Done::Well) => 0,
-        Ok(Done::Findings) => FINDINGS,
-        // Whoever read our output has seen enough (`| head`).
-        Err(e) if e.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) => 0,
-        Err(e) => {
-            // Nobody is left to tell when stderr is gone as well.
-            let _ = writeln!(to.err, "byteportctl: {}", clean(&format!("{e:#}")));
-            if e.is::<Misused>() { USAGE } else { ERROR }
-        }
-    }
+    let done = run(&args.verb, &mut ctx);
+    exit::code(done, "byteportctl", ctx.out, to.err)
 }
 
 fn run(verb: &Verb, ctx: &mut Ctx<'_>) -> Result<Done> {

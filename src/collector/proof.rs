@@ -114,7 +114,7 @@ pub fn signed(agent_id: &str, public_key: &Hash, stream: &str, head: &SignedHead
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::collector::store::made_up::Agent;
+    use crate::collector::store::test_agent::Agent;
     use crate::wire::collector::hex;
 
     fn code(agent: &Agent, events: Events) -> Option<Code> {

@@ -47,6 +47,9 @@ pub enum DriverError {
 /// Signals that stay raised get another episode after this: what was refused then may be allowed by now.
 const LOOK_AGAIN: Duration = Duration::from_secs(6 * 3600);
 
+/// For systemd to say whether the whole host stops.
+const GOES_DOWN: Duration = Duration::from_secs(1);
+
 /// For taking back what stands before the agent stops.
 const TAKE_BACK: Duration = Duration::from_secs(10);
 
@@ -191,16 +194,15 @@ pub async fn run(config_path: &Path, root: &Path, on_scrape: OnScrape) -> Result
     tasks::stopping();
     engine.tasks.abort_all();
     let holding = shared.clone();
-    let let_go = tokio::task::spawn_blocking(move || {
-        recovery::take_back_all(&holding, TAKE_BACK);
-        holding.host.shutting_down().unwrap_or(false)
-    });
+    let let_go = tokio::task::spawn_blocking(move || recovery::take_back_all(&holding, TAKE_BACK));
     // The actuator may hang; systemd's patience with us is not longer.
-    let goes_down = tokio::time::timeout(TAKE_BACK + Duration::from_secs(2), let_go).await;
-    if goes_down.is_err() {
+    if tokio::time::timeout(TAKE_BACK + Duration::from_secs(2), let_go).await.is_err() {
         tracing::warn!("not everything that stands was taken back in time; the next start goes on");
     }
-    uplink.leave(if matches!(goes_down, Ok(Ok(true))) { Leaving::HostGoesDown } else { Leaving::Stopped }).await;
+    let goes_down = tokio::task::spawn_blocking(move || host.shutting_down().unwrap_or(false));
+    // Only for the collector's log: where systemd does not say it at once, it stops.
+    let goes_down = matches!(tokio::time::timeout(GOES_DOWN, goes_down).await, Ok(Ok(true)));
+    uplink.leave(if goes_down { Leaving::HostGoesDown } else { Leaving::Stopped }).await;
     tracing::info!("stopping; {} open episodes are taken up again at the next start", engine.episodes.len());
     let carrying = Carried {
         boot,

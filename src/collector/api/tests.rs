@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::{INTERVAL_S, Plane, router};
 use crate::collector::auth::{Credential, Token};
-use crate::collector::store::made_up::{Agent, about, at, break_down, change, open, rows, token};
+use crate::collector::store::test_agent::{Agent, about, at, break_down, change, open, rows, token};
 use crate::collector::store::{AgentState, Store};
 use crate::wire::collector::{Code, Enrol, Enrolled, Events, Goodbye, Heard, Leaving, MOST_BYTES, MOST_SENT_BYTES, Problem, Taken, hex};
 

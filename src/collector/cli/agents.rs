@@ -118,7 +118,7 @@ fn release(name: &str, desk: &mut Desk<'_>) -> Result<Done> {
 #[cfg(test)]
 mod tests {
     use super::super::start::tests::typed;
-    use crate::collector::store::filed::{Made, NOW_MS, agent};
+    use crate::collector::store::test_file::{Made, NOW_MS, agent};
 
     #[test]
     fn a_host_is_listed_shown_quarantined_released_and_revoked() {

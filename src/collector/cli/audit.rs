@@ -61,7 +61,7 @@ fn of(stream: &StreamVerified) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::start::tests::typed;
-    use crate::collector::store::filed::{Made, agent};
+    use crate::collector::store::test_file::{Made, agent};
 
     #[test]
     fn a_changed_row_is_a_finding_and_names_its_host() {

@@ -41,7 +41,7 @@ mod tests {
     use std::fs;
 
     use super::super::start::tests::typed;
-    use crate::collector::store::filed::{Made, agent};
+    use crate::collector::store::test_file::{Made, agent};
 
     #[test]
     fn a_backup_is_made_once_and_a_changed_one_is_a_finding() {

@@ -45,7 +45,7 @@ mod tests {
     use std::fs;
 
     use super::super::start::tests::typed;
-    use crate::collector::store::filed::Made;
+    use crate::collector::store::test_file::Made;
 
     #[test]
     fn the_configuration_is_checked_whole_and_files_one_by_one() {

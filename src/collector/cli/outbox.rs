@@ -43,7 +43,7 @@ fn list(desk: &mut Desk<'_>) -> Result<Done> {
 #[cfg(test)]
 mod tests {
     use super::super::start::tests::typed;
-    use crate::collector::store::filed::Made;
+    use crate::collector::store::test_file::Made;
 
     #[test]
     fn a_dead_message_is_a_finding_and_is_sent_again() {

@@ -1,22 +1,17 @@
 //! From what was typed to an exit code.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::Write;
 
 use anyhow::Result;
-use clap::Parser as _;
 
 use super::desk::Desk;
 use super::{agents, audit, backup, check, outbox, tokens};
 use crate::cli::args::{Collector as Args, CollectorVerb as Verb};
-use crate::cli::{Done, Misused};
+use crate::cli::{Done, exit};
 use crate::collector::clock;
 use crate::config::{self, Loaded};
 use crate::report::clean;
-
-const FINDINGS: u8 = 1;
-const ERROR: u8 = 2;
-const USAGE: u8 = 64;
 
 /// The outside of a run. Neither is locked: a collector that serves writes to both.
 pub struct Streams<'a> {
@@ -32,12 +27,9 @@ pub type Serve<'a> = &'a dyn Fn(Loaded<config::Collector>) -> Result<()>;
 /// Runs one command; the answer is the exit code.
 pub fn start(argv: impl IntoIterator<Item = OsString>, to: Streams<'_>, serve: Serve<'_>) -> u8 {
     let Streams { out, err, by } = to;
-    let args = match Args::try_parse_from(argv) {
+    let args: Args = match exit::parsed(argv, out, err) {
         Ok(args) => args,
-        Err(e) => {
-            let (stream, code) = if e.use_stderr() { (err, USAGE) } else { (out, 0) };
-            return if write!(stream, "{}", e.render()).is_ok() { code } else { ERROR };
-        }
+        Err(code) => return code,
     };
     let mut desk = Desk { out, err, json: args.json, state_dir: "".into(), by, now: clock::wall() };
     if let Verb::Check(files) = &args.verb {
@@ -51,7 +43,7 @@ pub fn start(argv: impl IntoIterator<Item = OsString>, to: Streams<'_>, serve: S
                 // Nobody is left to tell when stderr is gone.
                 let _ = writeln!(desk.err, "{line}");
             }
-            return USAGE;
+            return exit::USAGE;
         }
     };
     desk.state_dir.clone_from(&loaded.config.state_dir);
@@ -68,16 +60,7 @@ pub fn start(argv: impl IntoIterator<Item = OsString>, to: Streams<'_>, serve: S
 }
 
 fn code(done: Result<Done>, desk: &mut Desk<'_>) -> u8 {
-    match done.and_then(|done| desk.out.flush().map(|()| done).map_err(Into::into)) {
-        Ok(Done::Well) => 0,
-        Ok(Done::Findings) => FINDINGS,
-        // Whoever read our output has seen enough (`| head`).
-        Err(e) if e.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) => 0,
-        Err(e) => {
-            let _ = writeln!(desk.err, "byteport-collector: {}", clean(&format!("{e:#}")));
-            if e.is::<Misused>() { USAGE } else { ERROR }
-        }
-    }
+    exit::code(done, "byteport-collector", desk.out, desk.err)
 }
 
 #[cfg(test)]
@@ -85,7 +68,7 @@ pub(super) mod tests {
     use std::fs;
 
     use super::*;
-    use crate::collector::store::filed::{Made, agent};
+    use crate::collector::store::test_file::{Made, agent};
 
     /// What one run came to.
     #[derive(Debug)]

@@ -72,7 +72,7 @@ fn revoke(id: &str, desk: &mut Desk<'_>) -> Result<Done> {
 mod tests {
     use super::super::start::tests::typed;
     use super::*;
-    use crate::collector::store::filed::Made;
+    use crate::collector::store::test_file::Made;
 
     #[test]
     fn a_token_is_printed_once_alone_and_listed_without_its_secret() {

@@ -141,7 +141,7 @@ mod tests {
     use super::super::{File, Letter, Sink};
     use super::*;
     use crate::collector::store::Admin;
-    use crate::collector::store::filed::{Made, NOW_MS};
+    use crate::collector::store::test_file::{Made, NOW_MS};
     use crate::collector::view::{Delivery, DeliveryState};
 
     /// Refuses so often, then writes to the file.

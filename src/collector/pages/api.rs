@@ -9,7 +9,7 @@ use axum::{Json, Router};
 
 use super::super::view::{Delivery, Fleet, Host, Incident, Incidents, Views};
 use super::trouble::{AsProblem, Trouble};
-use super::{ask, found, read, some};
+use super::{found, query, read, some};
 
 type Stored = State<Arc<dyn Views>>;
 type Asked = Query<Vec<(String, String)>>;
@@ -25,7 +25,7 @@ pub(super) fn routes(router: Router<Arc<dyn Views>>) -> Router<Arc<dyn Views>> {
 }
 
 async fn fleet(State(views): Stored, Query(asked): Asked) -> Answer<Fleet> {
-    let ask = ask::fleet(&asked)?;
+    let ask = query::fleet(&asked)?;
     Ok(Json(read(views, move |views| some(views.fleet(&ask))).await?))
 }
 
@@ -35,7 +35,7 @@ async fn host(State(views): Stored, path: Result<Path<String>, PathRejection>) -
 }
 
 async fn incidents(State(views): Stored, Query(asked): Asked) -> Answer<Incidents> {
-    let ask = ask::incidents(&asked)?;
+    let ask = query::incidents(&asked)?;
     Ok(Json(read(views, move |views| some(views.incidents(&ask))).await?))
 }
 

@@ -8,13 +8,13 @@ use axum::response::Response;
 
 use super::super::view::{Fleet, FleetAsk, HostRow, IncidentsAsk, Standing, Views};
 use super::badge::{self, Badge};
-use super::bits::{self, Link, Pager, SignalBit};
-use super::frame::{Frame, Here, page};
-use super::shown::{More, Shown, first};
+use super::layout::{Frame, Here, page};
+use super::mentions::{self, Link, Pager, SignalBit};
+use super::moments::Stamp;
+use super::safe_text::{More, Shown, first};
 use super::trouble::AsPage;
 use super::url::{self, Href};
-use super::when::Stamp;
-use super::{ask, read, some};
+use super::{query, read, some};
 use crate::model::Seconds;
 use crate::report::words;
 
@@ -24,7 +24,7 @@ const SIGNALS: usize = 3;
 const SKEW_S: f64 = 30.0;
 
 pub(super) async fn show(State(views): State<Arc<dyn Views>>, Query(asked): Query<Vec<(String, String)>>) -> Result<Response, AsPage> {
-    let ask = ask::fleet(&asked)?;
+    let ask = query::fleet(&asked)?;
     Ok(read(views, move |views| Ok(page(&FleetPage::of(&some(views.fleet(&ask))?, &ask)))).await?)
 }
 
@@ -83,7 +83,7 @@ impl FleetPage {
             caption: caption(fleet, ask),
             filtered: ask.name.is_some() || ask.standing.is_some(),
             hosts: fleet.hosts.iter().map(|row| Row::of(row, fleet.now)).collect(),
-            pager: bits::pager(ask.page, fleet.pages, |page| url::fleet(&FleetAsk { page, ..ask.clone() })),
+            pager: mentions::pager(ask.page, fleet.pages, |page| url::fleet(&FleetAsk { page, ..ask.clone() })),
         }
     }
 }
@@ -98,10 +98,10 @@ impl Row {
     fn of(row: &HostRow, now: jiff::Timestamp) -> Self {
         let (signals, more) = first(&row.signals, SIGNALS);
         Self {
-            host: bits::host(&row.agent_id, &row.hostname),
+            host: mentions::host(&row.agent_id, &row.hostname),
             standing: badge::standing(row.standing),
             why: row.why.as_deref().map(Shown::prose),
-            signals: signals.iter().map(|s| bits::signal(s, now)).collect(),
+            signals: signals.iter().map(|s| mentions::signal(s, now)).collect(),
             more,
             open: open(row),
             mode: mode(row),

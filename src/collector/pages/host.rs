@@ -9,12 +9,12 @@ use axum::response::Response;
 
 use super::super::view::{Host, IncidentsAsk, Standing, StreamRow, Views};
 use super::badge::{self, Badge};
-use super::bits::{self, IncidentBit, SignalBit};
-use super::frame::{Frame, Here, page};
-use super::shown::{More, Shown, first};
+use super::layout::{Frame, Here, page};
+use super::mentions::{self, IncidentBit, SignalBit};
+use super::moments::Stamp;
+use super::safe_text::{More, Shown, first};
 use super::trouble::{AsPage, Trouble};
 use super::url::{self, Href};
-use super::when::Stamp;
 use super::{fleet, found, read};
 use crate::model::Seconds;
 use crate::report::words;
@@ -93,11 +93,11 @@ impl HostPage {
             observes: row.mode == "observe",
             held: held.iter().map(Shown::prose).collect(),
             more_held,
-            signals: signals.iter().map(|s| bits::signal(s, now)).collect(),
+            signals: signals.iter().map(|s| mentions::signal(s, now)).collect(),
             more_signals,
             streams: streams.iter().map(|s| Stream::of(s, now)).collect(),
             more_streams,
-            incidents: incidents.iter().map(|i| bits::in_list(i, now)).collect(),
+            incidents: incidents.iter().map(|i| mentions::in_list(i, now)).collect(),
             all: url::incidents(&all),
         }
     }

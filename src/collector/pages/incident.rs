@@ -9,16 +9,16 @@ use axum::response::Response;
 
 use super::super::view::{Incident, Views};
 use super::badge::Badge;
-use super::bits::{self, DeliveryBit, IncidentBit, Link};
-use super::frame::{Frame, Here, page};
+use super::entry_parts::{self, Part};
 use super::lanes::{self, LaneBit};
-use super::next::{self, Next, OnTheHost};
-use super::parts::{self, Part};
-use super::shown::{Shown, first};
+use super::layout::{Frame, Here, page};
+use super::mentions::{self, DeliveryBit, IncidentBit, Link};
+use super::moments::Stamp;
+use super::next_steps::{self, Next, OnTheHost};
+use super::safe_text::{Shown, first};
 use super::story::{self, Told};
 use super::trouble::{AsPage, Trouble};
 use super::url::{self, Href};
-use super::when::Stamp;
 use super::{found, read};
 use crate::model::{Body, Bytes, Seconds};
 use crate::report::{Postmortem, Source, Story, words};
@@ -72,12 +72,12 @@ impl IncidentPage {
         let postmortem = Postmortem::of(&story, Source { host: Some(&row.hostname), agent_version: "", record_doubt: None });
         let mut told = story::tell(incident, &story, &postmortem);
         let gap = shortened(&mut told);
-        let title = bits::title(row);
+        let title = mentions::title(row);
         let frame = Frame::new(title.to_string(), Here::Incidents);
         let this = url::incident(&row.agent_id, &row.summary.id.0);
-        let (state, asked) = bits::state(row);
-        let (deliveries, _) = first(&incident.deliveries, parts::MOST);
-        let (alike, _) = first(&incident.alike, parts::MOST);
+        let (state, asked) = mentions::state(row);
+        let (deliveries, _) = first(&incident.deliveries, entry_parts::MOST);
+        let (alike, _) = first(&incident.alike, entry_parts::MOST);
         Self {
             frame: match this.clone() {
                 Some(this) => frame.at(this, Some(now)),
@@ -85,11 +85,11 @@ impl IncidentPage {
             },
             title,
             id: Shown::name(&row.summary.id.0),
-            host: bits::host(&row.agent_id, &row.hostname),
+            host: mentions::host(&row.agent_id, &row.hostname),
             state,
             asked,
             summary: Shown::prose(words::sentence(&row.summary.summary)),
-            doubt: next::doubt(incident, &story, None).map(|doubt| Shown::prose(words::sentence(&doubt))),
+            doubt: next_steps::doubt(incident, &story, None).map(|doubt| Shown::prose(words::sentence(&doubt))),
             opened: Stamp::of(row.summary.opened.wall, Some(now)),
             closed: row.summary.closed.as_ref().map(|closed| {
                 let lasted = words::seconds_between(&row.summary.opened, closed);
@@ -101,13 +101,13 @@ impl IncidentPage {
                 ("Freed", Shown::name(freed(incident).to_string())),
                 ("Id", Shown::name(&row.summary.id.0)),
             ],
-            next: next::of(&postmortem),
+            next: next_steps::of(&postmortem),
             lanes: lanes::all(incident, &postmortem, &told),
             told,
             gap,
-            on_the_host: next::on_the_host(incident),
-            deliveries: deliveries.iter().map(|one| bits::delivery(one, Some(now))).collect(),
-            alike: alike.iter().map(|one| bits::in_list(one, now)).collect(),
+            on_the_host: next_steps::on_the_host(incident),
+            deliveries: deliveries.iter().map(|one| mentions::delivery(one, Some(now))).collect(),
+            alike: alike.iter().map(|one| mentions::in_list(one, now)).collect(),
             postmortem: this.as_ref().map(|this| this.below("/postmortem")),
             markdown: this.as_ref().map(|this| this.below("/postmortem.md")),
         }

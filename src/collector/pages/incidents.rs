@@ -8,17 +8,17 @@ use axum::response::Response;
 
 use super::super::view::{IncidentGroup, Incidents, IncidentsAsk, Views};
 use super::badge::Badge;
-use super::bits::{self, Link, Pager};
-use super::frame::{Frame, Here, page};
-use super::shown::Shown;
+use super::layout::{Frame, Here, page};
+use super::mentions::{self, Link, Pager};
+use super::moments::Stamp;
+use super::safe_text::Shown;
 use super::trouble::AsPage;
 use super::url::{self, Href};
-use super::when::Stamp;
-use super::{ask, read, some};
+use super::{query, read, some};
 use crate::report::words;
 
 pub(super) async fn show(State(views): State<Arc<dyn Views>>, Query(asked): Query<Vec<(String, String)>>) -> Result<Response, AsPage> {
-    let ask = ask::incidents(&asked)?;
+    let ask = query::incidents(&asked)?;
     Ok(read(views, move |views| Ok(page(&IncidentsPage::of(&some(views.incidents(&ask))?, &ask)))).await?)
 }
 
@@ -66,7 +66,7 @@ impl IncidentsPage {
             filtered: ask.open || ask.escalated || ask.runbook.is_some() || ask.agent_id.is_some(),
             caption: format!("{} of incidents that are alike, newest first", words::count(list.found, "group")),
             groups: list.groups.iter().map(|g| Group::of(g, list.now)).collect(),
-            pager: bits::pager(ask.page, list.pages, |page| url::incidents(&IncidentsAsk { page, ..ask.clone() })),
+            pager: mentions::pager(ask.page, list.pages, |page| url::incidents(&IncidentsAsk { page, ..ask.clone() })),
         }
     }
 }
@@ -74,11 +74,11 @@ impl IncidentsPage {
 impl Group {
     fn of(group: &IncidentGroup, now: jiff::Timestamp) -> Self {
         let row = &group.newest;
-        let (state, asked) = bits::state(row);
+        let (state, asked) = mentions::state(row);
         Self {
-            incident: bits::incident(row),
+            incident: mentions::incident(row),
             runbook: Shown::name(&row.summary.runbook.0),
-            host: bits::host(&row.agent_id, &row.hostname),
+            host: mentions::host(&row.agent_id, &row.hostname),
             state,
             asked,
             count: words::thousands(group.count),

@@ -1,7 +1,7 @@
 //! The five lanes an incident travels through, and how far it came in each: the whole of it at one look. Pure.
 
 use super::badge::{self, Badge};
-use super::shown::Shown;
+use super::safe_text::Shown;
 use super::story::Told;
 use crate::collector::view::Incident;
 use crate::model::{Body, Bytes, Confidence, EffectState};

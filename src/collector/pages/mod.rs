@@ -1,29 +1,29 @@
 //! The people's door: pages that are made here and need no script, and the same data as JSON below `/api/v1`.
 //!
-//! A page is made in three steps: [`ask`] reads the address, [`Views`] reads the store, one module a page turns that into words
-//! ([`shown::Shown`] is the only text from outside that a template is given), and a template in `templates/` puts them in place.
+//! A page is made in three steps: [`query`] reads the address, [`Views`] reads the store, one module a page turns that into words
+//! ([`safe_text::Shown`] is the only text from outside that a template is given), and a template in `templates/` puts them in place.
 //! There is nothing here that starts anything on a host.
 
 mod api;
-mod ask;
 mod assets;
 mod badge;
-mod bits;
+mod entry_parts;
 mod fleet;
-mod frame;
 mod host;
 mod incident;
 mod incidents;
 mod lanes;
-mod next;
+mod layout;
+mod mentions;
+mod moments;
+mod next_steps;
 mod outbox;
-mod parts;
 mod postmortem;
-mod shown;
+mod query;
+mod safe_text;
 mod story;
 mod trouble;
 mod url;
-mod when;
 
 use std::sync::Arc;
 

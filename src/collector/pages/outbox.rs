@@ -8,9 +8,9 @@ use axum::response::Response;
 
 use super::super::view::{Delivery, DeliveryState, Views};
 use super::badge::{self, Badge};
-use super::bits::{self, DeliveryBit};
-use super::frame::{Frame, Here, page};
-use super::shown::{More, first};
+use super::layout::{Frame, Here, page};
+use super::mentions::{self, DeliveryBit};
+use super::safe_text::{More, first};
 use super::trouble::AsPage;
 use super::url::Href;
 use super::{read, some};
@@ -38,7 +38,7 @@ impl OutboxPage {
         Self {
             frame: Frame::new("Outbox", Here::Outbox).at(Href::from("/outbox"), None),
             counts: [DeliveryState::Dead, DeliveryState::Pending, DeliveryState::Sent].map(|s| (badge::delivery(s), count(s))).into(),
-            list: list.iter().map(|one| bits::delivery(one, None)).collect(),
+            list: list.iter().map(|one| mentions::delivery(one, None)).collect(),
             more,
         }
     }

@@ -10,13 +10,13 @@ use axum::response::{IntoResponse, Response};
 
 use super::super::view::{Incident, Views};
 use super::badge::{self, Badge};
-use super::frame::{Frame, Here, page};
-use super::parts::{self, Part, Table};
-use super::shown::{Shown, first};
+use super::entry_parts::{self, Part, Table};
+use super::layout::{Frame, Here, page};
+use super::moments::{self, Stamp};
+use super::safe_text::{Shown, first};
 use super::trouble::{AsPage, Trouble};
 use super::url::{self, Href};
-use super::when::{self, Stamp};
-use super::{bits, found, next, read, some};
+use super::{found, mentions, next_steps, read, some};
 use crate::model::{Confidence, Seconds};
 use crate::report::{Postmortem, Source, Story, words};
 
@@ -43,7 +43,7 @@ async fn told(views: Arc<dyn Views>, path: Asked, tell: fn(&Incident, &Postmorte
         let incident = found("incident", views.incident(&agent_id, &incident))?;
         let host = some(views.host(&agent_id))?;
         let story = Story::of(&incident.row.summary, &incident.entries);
-        let doubt = next::doubt(&incident, &story, host.as_ref());
+        let doubt = next_steps::doubt(&incident, &story, host.as_ref());
         // Which agent kept the record is not part of it.
         let version = host.map_or_else(|| "not known".to_owned(), |h| format!("{}, as last heard", h.row.version));
         let from = Source { host: Some(&incident.row.hostname), agent_version: &version, record_doubt: doubt.as_deref() };
@@ -69,7 +69,7 @@ struct PostmortemPage {
 impl PostmortemPage {
     fn of(incident: &Incident, p: &Postmortem) -> Self {
         let here = url::incident(&incident.row.agent_id, &p.id);
-        let title = format!("Postmortem: {}", bits::title(&incident.row));
+        let title = format!("Postmortem: {}", mentions::title(&incident.row));
         let frame = Frame::new(&title, Here::Incidents);
         Self {
             // The figures as JSON are the incident's own.
@@ -99,7 +99,7 @@ fn facts(p: &Postmortem) -> Vec<(&'static str, Shown)> {
     if let (Some(closed), Some(lasted)) = (&p.closed, p.lasted_s) {
         facts.push(("Closed", Shown::name(format!("{}, after {}", words::utc(closed.wall), Seconds(lasted.max(0.0))))));
     }
-    for signal in p.signals.iter().take(parts::MOST) {
+    for signal in p.signals.iter().take(entry_parts::MOST) {
         let told = format!("{} ({}): {}", Shown::name(&signal.kind), signal.severity.as_str(), Shown::prose(&signal.detail));
         facts.push(("Signal", Shown::prose(told)));
     }
@@ -116,9 +116,9 @@ fn chapters(p: &Postmortem) -> Vec<(&'static str, Vec<Part>)> {
         let enough = if d.confidence >= Confidence::TO_ACT { "enough to act" } else { "too little to act" };
         let told = format!("{}, confidence {} ({enough}): {}", Shown::name(&d.class), d.confidence, Shown::prose(&d.summary));
         diagnosis.push(Part::Text(Shown::prose(told)));
-        diagnosis.extend(parts::shares(&d.explained));
-        diagnosis.extend(parts::findings("Found", &d.findings));
-        diagnosis.extend(parts::list("Not seen, which lowered the confidence", &d.missing));
+        diagnosis.extend(entry_parts::shares(&d.explained));
+        diagnosis.extend(entry_parts::findings("Found", &d.findings));
+        diagnosis.extend(entry_parts::list("Not seen, which lowered the confidence", &d.missing));
     } else {
         diagnosis.push(Part::Text("None is here.".into()));
     }
@@ -128,21 +128,21 @@ fn chapters(p: &Postmortem) -> Vec<(&'static str, Vec<Part>)> {
     chapters.push(("Verdict", vec![Part::Text(verdict.map_or("None: it was not come to.".into(), Shown::prose))]));
     chapters.push(("Root cause", vec![Part::Text(Shown::prose(&p.root_cause))]));
     let asked = p.escalation.as_deref().map(|r| Part::Text(Shown::prose(format!("To be decided by a person: {}", Shown::prose(r)))));
-    chapters.push(("Follow-ups", asked.into_iter().chain(parts::commands(&p.follow_ups)).collect()));
+    chapters.push(("Follow-ups", asked.into_iter().chain(entry_parts::commands(&p.follow_ups)).collect()));
     chapters
 }
 
 fn timeline(p: &Postmortem) -> Part {
     let (list, more) = first(&p.timeline, MOST);
     let row = |m: &crate::report::Moment| {
-        vec![Shown::name(Stamp::of_day(m.at, p.opened.wall).utc), when::plus(m.plus_s), Shown::prose(words::sentence(&m.what))]
+        vec![Shown::name(Stamp::of_day(m.at, p.opened.wall).utc), moments::plus(m.plus_s), Shown::prose(words::sentence(&m.what))]
     };
     let rows = list.iter().map(row).collect();
     Part::Table(Table { caption: "What happened, with seconds since it was opened", head: vec!["Time", "Since", "What"], rows, more })
 }
 
 fn steps(p: &Postmortem) -> Vec<Part> {
-    let (list, more) = first(&p.steps, parts::MOST);
+    let (list, more) = first(&p.steps, entry_parts::MOST);
     let row = |s: &crate::report::ToldStep| {
         let [freed, deviation, inodes, left_alone] = words::real(s);
         let mut row =
@@ -162,6 +162,6 @@ fn steps(p: &Postmortem) -> Vec<Part> {
         .iter()
         .flat_map(|s| s.refused.iter().map(move |r| format!("{}.{}: {}: {}", s.round, s.step, r.reason.as_str(), Shown::prose(&r.detail))))
         .collect();
-    let parts = [Some(Part::Table(table)), parts::list("What each does", &does), parts::list("Refused", &refused)];
+    let parts = [Some(Part::Table(table)), entry_parts::list("What each does", &does), entry_parts::list("Refused", &refused)];
     parts.into_iter().flatten().collect()
 }

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::badge::{self, Badge};
+use super::entry_parts::{self, Part, StepBit};
 use super::lanes::Lane;
-use super::parts::{self, Part, StepBit};
-use super::shown::{Shown, first};
-use super::when::{self, Stamp};
+use super::moments::{self, Stamp};
+use super::safe_text::{Shown, first};
 use crate::collector::view::Incident;
 use crate::model::{
     AfterStep, Body, Bytes, Confidence, Diagnosis, Effect, Entry, IntentId, Now, Plan, PlannedStep, Refusal, Seconds, Signal, StepKind,
@@ -88,7 +88,7 @@ impl Teller<'_> {
     }
 
     fn entry(&mut self, entry: &Entry, out: &mut Vec<Told>) {
-        let plus = when::plus(words::seconds_between(self.opened, &entry.at));
+        let plus = moments::plus(words::seconds_between(self.opened, &entry.at));
         let told = |lane: Lane, badge: Option<Badge>, title: Shown, parts: Vec<Part>| Told {
             lane,
             rows: rows(&[entry.seq]),
@@ -152,7 +152,7 @@ impl Teller<'_> {
                 if self.last_escalation == Some(entry.seq) {
                     parts.push(Part::Text("Its commands stand above, under What to do next.".into()));
                 } else {
-                    parts.extend(parts::commands(&escalation.follow_ups));
+                    parts.extend(entry_parts::commands(&escalation.follow_ups));
                 }
                 told(Lane::Decide, Some(badge::bad("a person was asked")), "Handed to a person".into(), parts)
             }
@@ -182,12 +182,12 @@ impl Teller<'_> {
         if let Some(reason) = &plan.escalate {
             parts.push(Part::Text(Shown::prose(words::sentence(reason))));
         }
-        let (list, more) = first(&plan.steps, parts::MOST);
+        let (list, more) = first(&plan.steps, entry_parts::MOST);
         let steps: Vec<StepBit> = (1..).zip(list).map(|(n, planned)| self.planned(n, planned)).collect();
         if !steps.is_empty() {
             parts.push(Part::Steps { steps, more });
         }
-        parts.extend(parts::not_available(&plan.not_available));
+        parts.extend(entry_parts::not_available(&plan.not_available));
         let title = match plan.steps.len() {
             0 => "No step planned: nothing that BytePort may do would help here".into(),
             n => Shown::prose(format!("{} planned, least harm first", words::count(n as u64, "step"))),
@@ -225,7 +225,7 @@ impl Teller<'_> {
             ("Took", Some(Shown::name(Seconds(took.max(0.0)).to_string()))),
         ]);
         let examples: Vec<String> = effect.examples.iter().map(|e| format!("{}: {}", e.what, words::skip(e.reason))).collect();
-        [Some(figures), parts::list("Notes", &effect.notes), parts::list("Left alone, for example", &examples)]
+        [Some(figures), entry_parts::list("Notes", &effect.notes), entry_parts::list("Left alone, for example", &examples)]
             .into_iter()
             .flatten()
             .collect()
@@ -244,7 +244,7 @@ fn sure(confidence: Confidence) -> Badge {
 
 fn raised(signals: &[Signal]) -> Vec<Part> {
     let told = |s: &Signal| format!("{} ({}): {}", Shown::name(&s.kind.0), s.severity.as_str(), Shown::prose(&s.detail));
-    parts::list("Raised", &signals.iter().take(parts::MOST).map(told).collect::<Vec<_>>()).into_iter().collect()
+    entry_parts::list("Raised", &signals.iter().take(entry_parts::MOST).map(told).collect::<Vec<_>>()).into_iter().collect()
 }
 
 fn diagnosed(d: &Diagnosis) -> Vec<Part> {
@@ -255,9 +255,9 @@ fn diagnosed(d: &Diagnosis) -> Vec<Part> {
     let all = [
         Some(Part::Text(Shown::prose(words::sentence(&d.summary)))),
         Some(figures),
-        parts::shares(&d.explained),
-        parts::findings("Found", &d.findings),
-        parts::list("Not seen, which lowered the confidence", &d.missing),
+        entry_parts::shares(&d.explained),
+        entry_parts::findings("Found", &d.findings),
+        entry_parts::list("Not seen, which lowered the confidence", &d.missing),
     ];
     all.into_iter().flatten().collect()
 }

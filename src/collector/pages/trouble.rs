@@ -5,8 +5,8 @@ use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::frame::{Frame, Here, page};
-use super::shown::Shown;
+use super::layout::{Frame, Here, page};
+use super::safe_text::Shown;
 use crate::wire::collector::{Code, Problem};
 
 const RETRY_S: u64 = 5;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
+use super::columns::{number, time, time_or_none};
 use super::failure::Failure;
-use super::value::{number, time, time_or_none};
 use super::{audit, fleet, opened, outbox};
 use crate::collector::view::{Delivery, Host, HostRow};
 
@@ -258,7 +258,7 @@ fn quarantined(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<Option<(bool,
 
 #[cfg(test)]
 mod tests {
-    use super::super::filed::{Made, NOW_MS, agent};
+    use super::super::test_file::{Made, NOW_MS, agent};
     use super::super::verify::verify;
     use super::*;
     use crate::collector::view::{DeliveryState, Standing};

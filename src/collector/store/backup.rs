@@ -75,7 +75,7 @@ pub fn verify(file: &Path) -> Result<Backup, Failure> {
         let mut damage = damage.query_map([], |r| r.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
         damage.retain(|line| line != "ok");
         let count = |table: &'static str| {
-            let rows = conn.query_row(&format!("SELECT count(*) FROM {table}"), [], |r| super::value::number(r, 0));
+            let rows = conn.query_row(&format!("SELECT count(*) FROM {table}"), [], |r| super::columns::number(r, 0));
             rows.map(|rows| (table, rows))
         };
         let counts = TABLES.into_iter().map(count).collect::<rusqlite::Result<_>>()?;
@@ -88,7 +88,7 @@ pub fn verify(file: &Path) -> Result<Backup, Failure> {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
-    use super::super::filed::{Made, NOW_MS, agent};
+    use super::super::test_file::{Made, NOW_MS, agent};
     use super::*;
 
     fn made() -> Made {

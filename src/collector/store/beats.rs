@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, Statement, params};
 
-use super::live::{Beat, Pending};
+use super::memory::{Beat, Pending};
 
 /// Within a transaction. An agent that is not there any more is left out.
 pub(super) fn write(conn: &Connection, pending: &Pending) -> rusqlite::Result<()> {

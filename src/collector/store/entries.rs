@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
-use super::value::time;
+use super::columns::time;
 use crate::model::{Body, BootId, Entry, IncidentId, Now};
 
 /// Rows, and bytes of their bodies, that one page shows at most: a host that has gone mad must not take the collector with it.
@@ -86,7 +86,7 @@ fn note(row: &Written, incident: &IncidentId, at: Option<Now>, text: String) -> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::filed::{AT, Made, agent};
+    use super::super::test_file::{AT, Made, agent};
     use super::*;
 
     fn texts(story: &Story) -> Vec<(u64, &str)> {

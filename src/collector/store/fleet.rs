@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
+use super::columns::{at, number, page, places, time, time_or_none};
 use super::incidents;
 use super::standing::Facts;
-use super::value::{at, number, page, places, time, time_or_none};
 use crate::collector::view::{Fleet, FleetAsk, Host, HostRow, Standing, StreamRow};
 use crate::model::Signal;
 
@@ -140,7 +140,7 @@ fn host_row(r: &Row<'_>, now: i64) -> rusqlite::Result<HostRow> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::filed::{Made, NOW_MS, agent};
+    use super::super::test_file::{Made, NOW_MS, agent};
     use super::*;
 
     fn names(fleet: &Fleet) -> Vec<&str> {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
-use super::value::{at, number, page, places, time, time_or_none};
+use super::columns::{at, number, page, places, time, time_or_none};
 use super::{entries, outbox};
 use crate::collector::view::{Incident, IncidentGroup, IncidentRow, Incidents, IncidentsAsk};
 use crate::model::{BootId, IncidentId, IncidentSummary, Now, RunbookId, Subject};
@@ -177,7 +177,7 @@ fn unreadable(r: &Row<'_>) -> rusqlite::Result<IncidentSummary> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::filed::{Made, NOW_MS, agent};
+    use super::super::test_file::{Made, NOW_MS, agent};
     use super::*;
 
     /// Five of one fingerprint on web-1, one of another on web-2.

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::beats::{FIRST_SEEN, write_quarantine};
 use super::derive::Derived;
-use super::live::AgentState;
+use super::memory::AgentState;
 use super::{Refusal, StoreError};
 use crate::collector::proof::{Proven, Row};
 use crate::wire::chain::Hash;

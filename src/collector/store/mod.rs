@@ -1,7 +1,7 @@
 //! Keeps what hosts report, in one SQLite file: one thread writes, whoever asks is answered when it is durable. Everything that is SQL is below
 //! here.
 //!
-//! [`writer`] is that thread, [`live`] what is answered from memory, [`enrol`] and [`ingest`] what is written for whom, [`mod@derive`] what
+//! [`writer`] is that thread, [`memory`] what is answered from memory, [`enrol`] and [`ingest`] what is written for whom, [`mod@derive`] what
 //! follows from it; [`db`] is the file, [`schema`] its tables. Beside the writer [`reader`] reads for pages, [`admin`]
 //! changes for people, [`outbox`] hands out what is to be told, [`mod@verify`] proves that the hosts' records are as the hosts wrote them,
 //! [`backup`] copies the file.
@@ -10,30 +10,30 @@ mod admin;
 mod audit;
 mod backup;
 mod beats;
+mod chain_walk;
+mod columns;
 mod db;
 mod derive;
 mod enrol;
 mod entries;
 mod error;
 mod failure;
-#[cfg(test)]
-pub(super) mod filed;
 mod fleet;
 mod incidents;
 mod ingest;
-mod live;
-#[cfg(test)]
-pub(crate) mod made_up;
+mod memory;
 mod opened;
 mod outbox;
 mod reader;
 mod schema;
 mod standing;
 #[cfg(test)]
+pub(crate) mod test_agent;
+#[cfg(test)]
+pub(super) mod test_file;
+#[cfg(test)]
 mod tests;
-mod value;
 mod verify;
-mod walk;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -49,7 +49,7 @@ pub use backup::{Backup, create as create_backup, verify as verify_backup};
 pub use enrol::Entrant;
 pub use error::{Refusal, StoreError};
 pub use failure::Failure;
-pub use live::{AgentAuth, AgentState};
+pub use memory::{AgentAuth, AgentState};
 pub use opened::FILE;
 pub use outbox::{Claim, Outbox};
 pub use reader::Reader;
@@ -59,7 +59,7 @@ use super::proof::{self, Proven};
 use crate::folder;
 use crate::wire::collector::{Heartbeat, Taken};
 use ingest::Answer;
-use live::{Beat, Head, Live};
+use memory::{Beat, Head, Live};
 use writer::{Job, QUEUE, Writer, job};
 
 /// Called on the writer's thread, after the commit: it must not wait for anything.
@@ -169,7 +169,7 @@ impl Store {
         let head = match &heartbeat.head {
             // Checking a signature costs more than all the rest.
             Some(head) if !live.knows_head(agent_id, &heartbeat.stream, head) => {
-                let auth = live.auth(agent_id).ok_or_else(|| StoreError::Refused(live::unknown()))?;
+                let auth = live.auth(agent_id).ok_or_else(|| StoreError::Refused(memory::unknown()))?;
                 let (hash, signature) = proof::signed(agent_id, &auth.public_key, &heartbeat.stream, head).map_err(StoreError::Refused)?;
                 Some(Head { seq: head.seq, hash, signature })
             }

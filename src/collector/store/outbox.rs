@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
+use super::columns::{number, time, time_or_none};
 use super::failure::Failure;
 use super::opened;
-use super::value::{number, time, time_or_none};
 use crate::collector::outbox::Letter;
 use crate::collector::outbox::retry::{LONGEST, MOST_TRIES, Next};
 use crate::collector::view::{Delivery, DeliveryState};
@@ -189,7 +189,7 @@ fn due(conn: &Connection, now: Timestamp) -> rusqlite::Result<Option<Letter>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::filed::{Made, NOW_MS};
+    use super::super::test_file::{Made, NOW_MS};
     use super::*;
 
     fn at(ms: i64) -> Timestamp {
@@ -274,7 +274,7 @@ mod tests {
         made.sql("UPDATE outbox SET state = 'dead' WHERE id IN (1, 2); UPDATE outbox SET state = 'sent', sent_at = 7 WHERE id = 3");
         let listed: Vec<u64> = list(&made.conn()).unwrap().iter().map(|d| d.id).collect();
         assert_eq!(listed, [2, 1, 4, 3]);
-        let of_one = of_incident(&made.conn(), &super::super::filed::agent("a"), "disk-3").unwrap();
+        let of_one = of_incident(&made.conn(), &super::super::test_file::agent("a"), "disk-3").unwrap();
         assert_eq!((of_one.len(), of_one[0].sent_at.map(Timestamp::as_millisecond)), (1, Some(7)));
     }
 }

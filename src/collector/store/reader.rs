@@ -128,7 +128,7 @@ impl Views for Reader {
 #[cfg(test)]
 mod tests {
     use super::super::entries;
-    use super::super::filed::{Made, NOW_MS, agent};
+    use super::super::test_file::{Made, NOW_MS, agent};
     use super::*;
     use crate::collector::view::Standing;
 

@@ -9,9 +9,9 @@ use rusqlite::{Connection, Row, params};
 use serde::Serialize;
 
 use super::audit::{AuditHead, Done, Trail};
+use super::chain_walk::{Broken, Claimed, Walk};
 use super::failure::Failure;
 use super::opened;
-use super::walk::{Broken, Claimed, Walk};
 use crate::wire::collector::{Record, hex};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -213,7 +213,7 @@ fn audit(conn: &Connection, noted: Option<&AuditHead>) -> rusqlite::Result<Audit
 #[cfg(test)]
 mod tests {
     use super::super::Admin;
-    use super::super::filed::{Made, NOW_MS, agent};
+    use super::super::test_file::{Made, NOW_MS, agent};
     use super::*;
 
     /// Two hosts: one record whole, one with a gap; and three rows of the audit.

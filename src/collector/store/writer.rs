@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use super::live::{AgentAuth, AgentState, Live};
+use super::memory::{AgentAuth, AgentState, Live};
 use super::{LEAST_FREE_BYTES, Reply, StoreError, beats, folder};
 
 /// Requests that may wait.

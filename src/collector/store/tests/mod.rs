@@ -16,8 +16,8 @@ use rusqlite::{Error, ffi};
 use tempfile::TempDir;
 
 use super::ingest::{Answer, ingest};
-use super::live::MOST_STREAMS;
-use super::made_up::{Agent, all, asked, at, change, code, open, rows, token};
+use super::memory::MOST_STREAMS;
+use super::test_agent::{Agent, all, asked, at, change, code, open, rows, token};
 use super::writer::QUEUE;
 use super::{AgentState, Store, StoreError};
 use crate::collector::auth::Token;

@@ -5,9 +5,9 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::assets;
-use super::shown::Shown;
+use super::moments::Stamp;
+use super::safe_text::Shown;
 use super::url::Href;
-use super::when::Stamp;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Here {

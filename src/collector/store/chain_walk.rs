@@ -138,7 +138,7 @@ impl<'a> Walk<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::filed::{agent, chain, key, public_key, signed};
+    use super::super::test_file::{agent, chain, key, public_key, signed};
     use super::*;
     use proptest::prelude::*;
 

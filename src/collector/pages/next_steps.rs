@@ -1,7 +1,7 @@
 //! What a person is to do next, and what cannot be told from what is here.
 
-use super::parts::{self, CommandBit, Part};
-use super::shown::{More, Shown};
+use super::entry_parts::{self, CommandBit, Part};
+use super::safe_text::{More, Shown};
 use crate::collector::view::{Host, Incident, Standing};
 use crate::model::{Body, shell_word};
 use crate::report::{Postmortem, Story, words};
@@ -15,7 +15,7 @@ pub(super) struct Next {
 
 pub(super) fn of(postmortem: &Postmortem) -> Next {
     let reason = postmortem.escalation.as_deref().map(|r| Shown::prose(words::sentence(r)));
-    Next { reason, part: parts::commands(&postmortem.follow_ups) }
+    Next { reason, part: entry_parts::commands(&postmortem.follow_ups) }
 }
 
 /// Rows that stay on the host, and how they are seen there.
@@ -37,8 +37,8 @@ pub(super) fn on_the_host(incident: &Incident) -> Option<OnTheHost> {
         one("Read what was seen, and why it led there:", format!("byteportctl explain {id}")),
         one("Pack it into one file, which can be replayed anywhere:", format!("byteportctl bundle {id} -o {id}.json")),
     ];
-    let numbers: Vec<String> = rows.iter().take(parts::MOST).map(u64::to_string).collect();
-    let more = rows.len().saturating_sub(parts::MOST);
+    let numbers: Vec<String> = rows.iter().take(entry_parts::MOST).map(u64::to_string).collect();
+    let more = rows.len().saturating_sub(entry_parts::MOST);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     Some(OnTheHost {
         count: words::count(rows.len() as u64, "row"),

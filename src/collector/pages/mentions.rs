@@ -2,9 +2,9 @@
 
 use super::super::view::{Delivery, IncidentRow};
 use super::badge::{self, Badge};
-use super::shown::Shown;
+use super::moments::Stamp;
+use super::safe_text::Shown;
 use super::url::{self, Href};
-use super::when::Stamp;
 use crate::model::Signal;
 use crate::report::words;
 

@@ -1,7 +1,7 @@
 //! What an entry of a record or a chapter of a postmortem is made of, whoever shows it.
 
 use super::badge::Badge;
-use super::shown::{More, Shown, first};
+use super::safe_text::{More, Shown, first};
 use crate::model::{Explained, Finding, FollowUp, Unavailable};
 use crate::report::words;
 

@@ -268,7 +268,7 @@ fn insert(conn: &Connection, agent_id: &str, stream: &str, row: &Record) {
 }
 
 fn incident(conn: &Connection, agent_id: &str, id: &str, fingerprint: &str, opened: i64, closed: Option<i64>) {
-    let wall = |ms: i64| super::value::at(ms);
+    let wall = |ms: i64| super::columns::at(ms);
     let closed_now = closed.map_or("null".into(), |ms| format!(r#"{{"wall":"{}","boot":"b","uptime_s":2.0}}"#, wall(ms)));
     let summary = format!(
         r#"{{"id":"{id}","runbook":"disk","subject":"host","opened":{{"wall":"{}","boot":"b","uptime_s":1.0}},"closed":{closed_now},

@@ -1,6 +1,6 @@
 //! Moments as people read them: absolute in UTC, and how long ago that is.
 
-use super::shown::Shown;
+use super::safe_text::Shown;
 use crate::model::Seconds;
 use crate::report::words;
 

@@ -139,6 +139,11 @@ mod tests {
                     e.records[1].body = Some("{}".into());
                 }),
             ),
+            (
+                "a body that should have stayed at home",
+                Code::TooLarge,
+                Box::new(|e| e.records[1].body = Some("x".repeat(MOST_BODY_BYTES + 1))),
+            ),
             ("another incident", Code::NotProven, Box::new(|e| e.records[0].incident.push('x'))),
             ("a row left out", Code::NotProven, Box::new(|e| drop(e.records.remove(1)))),
             ("two rows changed about", Code::NotProven, Box::new(|e| e.records.swap(0, 1))),

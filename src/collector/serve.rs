@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
@@ -75,13 +75,18 @@ impl Door {
 /// When it cannot start: another collector has the store, an address is taken, a certificate cannot be read.
 pub fn run(config: &Collector) -> Result<(), ServeError> {
     let names = config.sinks.iter().map(|sink| sink.name.clone()).collect();
-    let store = Store::open(&config.state_dir, names, clock::wall())?;
+    let store = Store::open(&config.state_dir, names)?;
     let reader = Reader::open(store.path(), Box::new(clock::wall))?;
     let worker = Running::start(Worker::new(Outbox::open(store.path())?, sinks(&config.sinks), Box::new(clock::wall)));
     let worker = worker.map_err(io_of("a thread for the outbox"))?;
     let plane = Arc::new(api::Plane::new(store.clone(), Box::new(clock::wall), config.heartbeat_interval.0));
     // The people's first: whoever cannot come in looks there for why.
-    let people = Door::open("people", 1, config.people_listen, config.people_web_config_file.as_deref(), pages::router(Arc::new(reader)))?;
+    let shown = pages::router(Arc::new(reader));
+    let shown = match &config.people_web_config_file {
+        Some(_) => shown,
+        None => shown.layer(from_fn(pages::by_address_only)),
+    };
+    let people = Door::open("people", 1, config.people_listen, config.people_web_config_file.as_deref(), shown)?;
     let agents = Door::open("agents", 2, config.agents_listen, config.agents_web_config_file.as_deref(), api::router(Arc::clone(&plane)))?;
     people.runtime.block_on(until_told(&store)).map_err(io_of("signals"))?;
     // Nobody new is taken; what was acknowledged is written by then, and what was not is sent again.

@@ -437,6 +437,25 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_of_more_than_there_is_is_none() {
+        let mut link = up(500, 100);
+        assert_eq!(link.taken(s(11), 500, &took(u64::MAX), 0.5), None);
+        assert_eq!(link.acked().map(|acked| acked.through), Some(100), "what it was given is not known to be there");
+        assert!(matches!(link.next(s(11)), Next::Wait(until) if until > s(11) + PAUSE), "and it is not asked again at once");
+    }
+
+    #[test]
+    fn a_link_that_is_too_slow_for_many_rows_is_given_fewer() {
+        let mut link = up(500, 100);
+        assert_eq!(link.rows_failed(s(11), 200, &silence(), 0.5), None);
+        assert_eq!(link.most, 100);
+        for _ in 0..10 {
+            link.rows_failed(s(11), link.most, &silence(), 0.5);
+        }
+        assert_eq!(link.most, 1, "and never none");
+    }
+
+    #[test]
     fn one_that_has_more_than_there_is_is_sent_nothing() {
         let mut link = up(99, 99);
         let said: Vec<_> = [5, 6, 99, 98].map(|head| link.heard(s(10), "one", head, &heard(99), 0.5)).into();

@@ -109,6 +109,7 @@ mod tests {
             let bounds = if before == 0 { 0.0..=120.0 } else { 2.0..=300.0 };
             prop_assert!(bounds.contains(&again));
             let patience = after(asked, die).as_secs_f64();
+            prop_assert!(after(0, die).as_secs_f64() >= SHORTEST_RETRY_S, "nobody is hammered because a proxy said so");
             let asked = asked.min(3600) as f64;
             prop_assert!((asked..=asked * 1.5).contains(&patience));
             prop_assert!((900.0..=1800.0).contains(&shut_out(die).as_secs_f64()));

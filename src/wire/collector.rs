@@ -219,7 +219,48 @@ pub enum Code {
     MethodNotAllowed,
 }
 
-/// 64 lower-case hex digits.
+impl Code {
+    pub const ALL: [Self; 15] = [
+        Self::Malformed,
+        Self::TokenRefused,
+        Self::CredentialRefused,
+        Self::AgentRevoked,
+        Self::AgentQuarantined,
+        Self::SeqConflict,
+        Self::IdentityClone,
+        Self::Gap,
+        Self::NotProven,
+        Self::TooLarge,
+        Self::UnsupportedEncoding,
+        Self::TooMany,
+        Self::Unavailable,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+    ];
+
+    /// As it travels.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::TokenRefused => "token-refused",
+            Self::CredentialRefused => "credential-refused",
+            Self::AgentRevoked => "agent-revoked",
+            Self::AgentQuarantined => "agent-quarantined",
+            Self::SeqConflict => "seq-conflict",
+            Self::IdentityClone => "identity-clone",
+            Self::Gap => "gap",
+            Self::NotProven => "not-proven",
+            Self::TooLarge => "too-large",
+            Self::UnsupportedEncoding => "unsupported-encoding",
+            Self::TooMany => "too-many",
+            Self::Unavailable => "unavailable",
+            Self::NotFound => "not-found",
+            Self::MethodNotAllowed => "method-not-allowed",
+        }
+    }
+}
+
+/// Lower-case digits, two a byte.
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, b| {
@@ -271,6 +312,13 @@ mod tests {
             assert_ne!(other.follows(&[1; 32]), Some(hash), "{other:?}");
         }
         assert_ne!(whole.follows(&[2; 32]), Some(hash));
+    }
+
+    #[test]
+    fn every_code_is_named_as_it_travels_and_each_once() {
+        let travels = Code::ALL.map(|code| serde_json::to_value(code).unwrap());
+        assert_eq!(travels, Code::ALL.map(|code| serde_json::Value::from(code.as_str())));
+        assert_eq!(Code::ALL.iter().collect::<std::collections::BTreeSet<_>>().len(), Code::ALL.len());
     }
 
     #[test]

@@ -143,6 +143,18 @@ fn what_a_person_must_decide_goes_out_once() {
 }
 
 #[test]
+fn a_name_that_leads_here_opens_no_page() {
+    let office = Office::open();
+    for (host, status) in [("127.0.0.1", "200"), ("localhost:1", "200"), ("evil.example", "421")] {
+        let (head, body) = office.asked_as(host, "/api/v1/fleet");
+        assert!(head.starts_with(&format!("http/1.1 {status} ")), "{host}: {head}");
+        assert_eq!(String::from_utf8_lossy(&body).contains("\"hosts\""), status == "200", "{host}");
+    }
+    let metrics = office.metrics();
+    assert!(metrics.contains("byteport_collector_takes_rows 1\n") && metrics.contains("byteport_collector_agents 0\n"), "{metrics}");
+}
+
+#[test]
 fn tokens_let_in_whom_they_were_made_for() {
     let Some(mut site) = Site::new(64, &["-m", "1"], &[]) else { return };
     let office = Office::open();

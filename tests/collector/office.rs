@@ -1,6 +1,7 @@
 //! A collector of its own in a folder that goes away with it, and the tools of whoever runs it.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -122,6 +123,22 @@ impl Office {
     pub fn page(&self, path: &str) -> String {
         let (head, body) = ask(self.people, path, "");
         assert!(head.starts_with("http/1.1 200 "), "{path}: {head}\n{}\n{}", String::from_utf8_lossy(&body), self.log());
+        String::from_utf8(dechunked(&head, body)).expect("text")
+    }
+
+    /// As a browser asks that was led here by this name.
+    pub fn asked_as(&self, host: &str, path: &str) -> (String, Vec<u8>) {
+        let mut socket = std::net::TcpStream::connect(("127.0.0.1", self.people)).expect("connected");
+        write!(socket, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").expect("asked");
+        let mut answer = Vec::new();
+        socket.read_to_end(&mut answer).expect("an answer");
+        let end = answer.windows(4).position(|w| w == b"\r\n\r\n").expect("a head");
+        (String::from_utf8_lossy(&answer[..end]).to_lowercase(), answer[end + 4..].to_vec())
+    }
+
+    pub fn metrics(&self) -> String {
+        let (head, body) = ask(self.agents, "/metrics", "");
+        assert!(head.starts_with("http/1.1 200 "), "{head}");
         String::from_utf8(dechunked(&head, body)).expect("text")
     }
 

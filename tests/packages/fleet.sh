@@ -18,7 +18,7 @@ byteport-agent enroll --collector http://127.0.0.1:9635 --token-file /root/join.
 
 # The running agent takes it up by itself.
 heard() { ask 9636 /api/v1/fleet | grep -q '"seen_at":"'; }
-ask() { bash -c 'exec 3<>/dev/tcp/127.0.0.1/$0; printf "GET %s HTTP/1.0\r\nHost: here\r\n\r\n" "$1" >&3; cat <&3' "$1" "$2" | sed '1,/^\r$/d'; }
+ask() { bash -c 'exec 3<>/dev/tcp/127.0.0.1/$0; printf "GET %s HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n" "$1" >&3; cat <&3' "$1" "$2" | sed '1,/^\r$/d'; }
 within 60 heard
 ask 9636 /api/v1/fleet >"$out/fleet.json"
 ask 9636 / >"$out/page"

@@ -38,7 +38,7 @@ pub fn ask(port: u16, path: &str, headers: &str) -> (String, Vec<u8>) {
 /// # Errors
 /// When what came has no complete head.
 pub fn exchange(socket: &mut (impl Read + Write), path: &str, headers: &str) -> Result<(String, Vec<u8>), String> {
-    write!(socket, "GET {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n{headers}\r\n").map_err(|e| e.to_string())?;
+    write!(socket, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n{headers}\r\n").map_err(|e| e.to_string())?;
     let mut answer = Vec::new();
     // A peer that ends TLS without saying so has still said all that it announced.
     let ended = socket.read_to_end(&mut answer);

@@ -1,6 +1,6 @@
 //! The agents' door: everything is asked by them, and nothing that they are answered is a command.
 //!
-//! [`body`] reads what was sent, [`admit`] says who sent it, [`limits`] how often; [`agent`] and [`enrol`] answer, or [`problem`] does.
+//! [`body`] reads what was sent, [`admit`] says who sent it, [`limits`] how often; [`agent`] and [`enrol`] answer, or [`problem`] does; [`metrics`] says how often.
 
 mod admit;
 mod agent;
@@ -8,6 +8,7 @@ mod body;
 mod enrol;
 mod health;
 mod limits;
+mod metrics;
 mod problem;
 #[cfg(test)]
 mod tests;
@@ -32,8 +33,6 @@ use problem::Refused;
 
 use super::clock::Clock;
 
-/// Between two heartbeats of one agent, where nothing else is said.
-pub const INTERVAL_S: f64 = 30.0;
 /// With more agents than this for each second of the interval, each waits longer.
 const HEARTBEATS_PER_S: f64 = 300.0;
 /// For the store to answer. What was asked may still be done after that, and once only.
@@ -61,7 +60,7 @@ impl fmt::Debug for Plane {
 }
 
 impl Plane {
-    /// `interval_s` is what agents are told to wait between two heartbeats, see [`INTERVAL_S`].
+    /// `interval_s` is what agents are told to wait between two heartbeats.
     pub fn new(store: Store, now: Clock, interval_s: f64) -> Self {
         let limits = Limits::new(now());
         let (unpacking, in_hand) = (Semaphore::new(UNPACKING), Arc::new(Semaphore::new(IN_HAND_KIB)));
@@ -102,6 +101,7 @@ pub fn router(plane: Arc<Plane>) -> Router {
         .route("/v1/agent/goodbye", post(agent::goodbye))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::page))
         .fallback(|| async { Refused::new(Code::NotFound, "there is nothing here; look at the address") })
         .method_not_allowed_fallback(|| async { Refused::new(Code::MethodNotAllowed, "this address takes another method") })
         .layer(from_fn_with_state(Arc::clone(&plane), count))

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{INTERVAL_S, Plane, router};
+use super::{Plane, router};
 use crate::collector::auth::{Credential, Token};
 use crate::collector::store::test_agent::{Agent, about, at, break_down, change, open, rows, token};
 use crate::collector::store::{AgentState, Store};
@@ -61,7 +61,7 @@ impl Answer {
 
 impl Door {
     fn new() -> Self {
-        Self::with_interval(INTERVAL_S)
+        Self::with_interval(30.0)
     }
 
     fn with_interval(interval_s: f64) -> Self {
@@ -442,7 +442,7 @@ fn other_encodings_other_addresses_and_other_methods_are_refused_alike() {
         let mut heartbeat = request("/v1/agent/heartbeat", Some(&credential), Body::empty());
         heartbeat.headers_mut().insert(header::CONTENT_ENCODING, "zstd".parse().unwrap());
         assert_eq!(door.ask(heartbeat).await.refused(), (415, Code::UnsupportedEncoding));
-        for path in ["/", "/v1", "/v1/enroll/", "/v1/agent/%2e%2e", "/v2/enroll", "/metrics"] {
+        for path in ["/", "/v1", "/v1/enroll/", "/v1/agent/%2e%2e", "/v2/enroll", "/v1/metrics"] {
             assert_eq!(door.ask(request(path, None, Body::empty())).await.refused(), (404, Code::NotFound), "{path}");
         }
         for (method, path) in [(Method::GET, "/v1/enroll"), (Method::DELETE, "/v1/agent/events"), (Method::POST, "/healthz")] {
@@ -500,6 +500,17 @@ fn whoever_asks_too_often_is_told_when_to_ask_again() {
         assert_eq!(door.post("/v1/enroll", None, &0).await.refused(), (429, Code::TooMany));
         let counts = door.plane.counts();
         assert_eq!((counts[&None], counts[&Some(Code::TooMany)], counts[&Some(Code::Malformed)]), (33, 3, 100));
+        let page = super::metrics::text(&door.plane);
+        for line in [
+            "byteport_collector_requests_total{answer=\"taken\"} 33",
+            "byteport_collector_requests_total{answer=\"malformed\"} 100",
+            "byteport_collector_requests_total{answer=\"seq-conflict\"} 0",
+            "byteport_collector_agents 2",
+            "byteport_collector_takes_rows 1",
+        ] {
+            assert!(page.lines().any(|l| l == line), "{line} is not in {page}");
+        }
+        assert!(!page.contains(&agent.id), "how many, and never who");
     });
 }
 

@@ -10,6 +10,7 @@ mod badge;
 mod entry_parts;
 mod fleet;
 mod host;
+mod host_header;
 mod incident;
 mod incidents;
 mod lanes;
@@ -24,6 +25,8 @@ mod safe_text;
 mod story;
 mod trouble;
 mod url;
+
+pub use host_header::by_address_only;
 
 use std::sync::Arc;
 

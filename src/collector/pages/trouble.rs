@@ -62,6 +62,19 @@ impl Trouble {
         }
     }
 
+    pub(super) fn other_name() -> Self {
+        Self {
+            status: StatusCode::MISDIRECTED_REQUEST,
+            code: Code::NotFound,
+            title: "Not under this name",
+            detail: "Where nobody is asked for a password, these pages answer to an address or to localhost, and to no other name.".into(),
+            next: &[
+                "Type the address: http://127.0.0.1:9636/, or through ssh -L 9636:127.0.0.1:9636 COLLECTOR.",
+                "For a name of your own, let people_web_config_file in collector.toml name users.",
+            ],
+        }
+    }
+
     pub(super) fn method_not_allowed() -> Self {
         Self {
             status: StatusCode::METHOD_NOT_ALLOWED,

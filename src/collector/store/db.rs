@@ -6,21 +6,20 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::StoreError;
+use super::opened::FILE;
 use super::schema::MIGRATIONS;
 use crate::folder;
-
-pub(super) const FILE: &str = "collector.db";
 
 /// Makes the folder and the file where they are missing, and brings the tables up to date. Several programs may do so at the same time.
 ///
 /// # Errors
 /// When the folder is not ours, the file is of a newer version, or it cannot be opened.
-pub(super) fn open(dir: &Path, now: jiff::Timestamp) -> Result<(Connection, PathBuf), StoreError> {
+pub(super) fn open(dir: &Path) -> Result<(Connection, PathBuf), StoreError> {
     let path = folder::own(dir)?.join(FILE);
     // What SQLite puts beside it gets the same mode.
     drop(folder::file(&path)?);
     let mut conn = connect(&path)?;
-    migrate(&mut conn, &path, now)?;
+    migrate(&mut conn, &path)?;
     Ok((conn, path))
 }
 
@@ -55,7 +54,7 @@ pub(super) fn check(conn: &Connection, path: &Path) -> Result<(), StoreError> {
     if found == "ok" { Ok(()) } else { Err(StoreError::Damaged { file: path.to_owned(), why: found }) }
 }
 
-fn migrate(conn: &mut Connection, path: &Path, now: jiff::Timestamp) -> Result<(), StoreError> {
+fn migrate(conn: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let version = |conn: &Connection| conn.query_row("PRAGMA user_version", [], |r| r.get::<_, i64>(0)).map_err(in_file(path));
     let known = MIGRATIONS.len() as i64;
     if version(conn)? == known {
@@ -70,9 +69,6 @@ fn migrate(conn: &mut Connection, path: &Path, now: jiff::Timestamp) -> Result<(
     let run = || -> rusqlite::Result<()> {
         MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(0)).try_for_each(|sql| tx.execute_batch(sql))?;
         tx.pragma_update(None, "user_version", known)?;
-        if found == 0 {
-            tx.execute("INSERT INTO collector(id, created_at) VALUES(lower(hex(randomblob(16))), ?1)", [now.as_millisecond()])?;
-        }
         Ok(())
     };
     run().map_err(in_file(path))?;
@@ -94,20 +90,18 @@ mod tests {
     use super::*;
     use std::os::unix::fs::MetadataExt;
 
-    const NOW: jiff::Timestamp = jiff::Timestamp::UNIX_EPOCH;
-
     #[test]
     fn a_new_file_has_all_tables_and_is_ours_alone() {
         let dir = tempfile::tempdir().unwrap();
-        let (conn, path) = open(&dir.path().join("c"), NOW).unwrap();
+        let (conn, path) = open(&dir.path().join("c")).unwrap();
         check(&conn, &path).unwrap();
         conn.execute("INSERT INTO tokens VALUES('a', x'00', 1, 'me', 2, 1, 0, NULL)", []).unwrap();
         for beside in ["collector.db", "collector.db-wal", "collector.db-shm"] {
             assert_eq!(std::fs::metadata(path.with_file_name(beside)).unwrap().mode() & 0o777, 0o600, "{beside}");
         }
-        let id = |conn: &Connection| conn.query_row("SELECT id FROM collector", [], |r| r.get::<_, String>(0)).unwrap();
-        let (again, _) = open(&dir.path().join("c"), NOW).unwrap();
-        assert_eq!((id(&conn).len(), id(&conn)), (32, id(&again)), "made once");
+        let (again, _) = open(&dir.path().join("c")).unwrap();
+        let tokens: i64 = again.query_row("SELECT count(*) FROM tokens", [], |r| r.get(0)).unwrap();
+        assert_eq!(tokens, 1, "made once");
         let synchronous: i64 = again.query_row("PRAGMA synchronous", [], |r| r.get(0)).unwrap();
         assert_eq!(synchronous, 2, "FULL");
     }
@@ -115,22 +109,22 @@ mod tests {
     #[test]
     fn a_newer_file_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
-        let (conn, _) = open(dir.path(), NOW).unwrap();
+        let (conn, _) = open(dir.path()).unwrap();
         conn.pragma_update(None, "user_version", MIGRATIONS.len() as i64 + 1).unwrap();
-        let refused = open(dir.path(), NOW).unwrap_err();
+        let refused = open(dir.path()).unwrap_err();
         assert!(matches!(refused, StoreError::Newer { .. }) && refused.to_string().contains("newer version"), "{refused}");
     }
 
     #[test]
     fn a_damaged_file_is_no_database() {
         let dir = tempfile::tempdir().unwrap();
-        drop(open(dir.path(), NOW).unwrap());
+        drop(open(dir.path()).unwrap());
         let path = dir.path().join(FILE);
         let mut bytes = std::fs::read(&path).unwrap();
         // The second page and all behind it, not the header.
         bytes[4096..].fill(0xa5);
         std::fs::write(&path, bytes).unwrap();
-        let opened = open(dir.path(), NOW).and_then(|(conn, path)| check(&conn, &path));
+        let opened = open(dir.path()).and_then(|(conn, path)| check(&conn, &path));
         assert!(matches!(opened, Err(StoreError::Damaged { .. })), "{opened:?}");
     }
 }

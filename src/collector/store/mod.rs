@@ -101,10 +101,10 @@ impl Store {
     ///
     /// # Errors
     /// When the folder is not ours, another collector has it, or the file is damaged, of a newer version or cannot be opened.
-    pub fn open(dir: &Path, destinations: Vec<String>, now: jiff::Timestamp) -> Result<Self, StoreError> {
+    pub fn open(dir: &Path, destinations: Vec<String>) -> Result<Self, StoreError> {
         let real = folder::own(dir)?;
         let lock = folder::Lock::take(&real.join("collector.lock"))?;
-        let (conn, path) = db::open(&real, now)?;
+        let (conn, path) = db::open(&real)?;
         db::check(&conn, &path)?;
         let live = Arc::new(Live::default());
         live.set_free(folder::free_bytes(&real));

@@ -232,6 +232,28 @@ mod tests {
     }
 
     #[test]
+    fn a_record_that_was_begun_anew_lets_no_closed_overtake_its_escalated() {
+        let made = Made::new();
+        made.letter(1, "a", "disk-1", "escalated", 500);
+        made.letter(2, "a", "disk-1", "closed", 3);
+        made.sql("UPDATE outbox SET stream = 's2' WHERE id = 2");
+        let mut outbox = Outbox::open(&made.file()).unwrap();
+        let first = outbox.claim(at(0)).unwrap().unwrap();
+        assert_eq!((first.letter.id, ids(&mut outbox, at(0))), (1, vec![]), "its numbers begin at 1 again, and it came later");
+        assert!(outbox.sent(&first, at(1)).unwrap());
+        assert_eq!(ids(&mut outbox, at(1)), [2]);
+    }
+
+    #[test]
+    fn who_waits_behind_another_is_found_by_an_index_of_those_that_wait() {
+        let conn = Made::new().conn();
+        let mut plan = conn.prepare(&format!("EXPLAIN QUERY PLAN {DUE}")).unwrap();
+        let plan: Vec<String> = plan.query_map([0, 0, 0], |r| r.get(3)).unwrap().map(Result::unwrap).collect();
+        assert!(plan.iter().any(|line| line.contains("outbox_waiting")), "{plan:?}");
+        assert!(!plan.iter().any(|line| line.starts_with("SCAN o") && !line.contains("outbox_due")), "{plan:?}");
+    }
+
+    #[test]
     fn a_claim_runs_out_and_who_comes_late_changes_nothing() {
         let made = Made::new();
         made.letter(1, "a", "disk-1", "escalated", 5);

@@ -4,8 +4,6 @@
 pub(super) const MIGRATIONS: &[&str] = &[FIRST];
 
 const FIRST: &str = "
-CREATE TABLE collector(id TEXT NOT NULL, created_at INTEGER NOT NULL) STRICT;
-
 CREATE TABLE tokens(
     id TEXT PRIMARY KEY, secret_sha256 BLOB NOT NULL, created_at INTEGER NOT NULL, created_by TEXT NOT NULL,
     expires_at INTEGER NOT NULL, max_uses INTEGER NOT NULL, uses INTEGER NOT NULL DEFAULT 0, revoked_at INTEGER) STRICT;

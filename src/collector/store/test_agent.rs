@@ -196,7 +196,7 @@ pub(crate) fn code<T: std::fmt::Debug>(result: Result<T, StoreError>) -> Code {
 }
 
 pub(crate) fn open(dir: &Path) -> Store {
-    Store::open(dir, vec!["file".into(), "mail".into()], at(0)).unwrap()
+    Store::open(dir, vec!["file".into(), "mail".into()]).unwrap()
 }
 
 /// As the command line makes one: by another connection. Expires in second 1000.

@@ -363,6 +363,13 @@ mod tests {
         assert_eq!(told(9900, 9500), ["disk vdb"], "one signal: the disk is behind both");
         assert_eq!(told(100, 9500), ["disk vdb"]);
         assert!(told(9400, 9400).is_empty());
+        // One below that swings around the threshold neither clears nor breaks what is told of the volume.
+        let kept = {
+            let (mut history, samples) = (History::default(), [at(10.0, 0, 0), at(20.0, 9900, 9500)]);
+            samples.iter().for_each(|s| history.push(s));
+            conditions(&samples[1], &history, &Params::default()).into_iter().find(|c| c.kind == IO && c.subject.to_string() == "disk vdb1")
+        };
+        assert!(matches!(kept.expect("spoken of").wants, Wants::Keep));
     }
 
     #[test]

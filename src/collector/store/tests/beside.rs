@@ -6,7 +6,7 @@ use super::*;
 fn a_second_collector_is_told_who_has_the_store() {
     let dir = dir();
     let store = open(dir.path());
-    let refused = Store::open(dir.path(), Vec::new(), at(0)).unwrap_err();
+    let refused = Store::open(dir.path(), Vec::new()).unwrap_err();
     assert!(matches!(&refused, StoreError::InUse { by, .. } if by.contains(&std::process::id().to_string())), "{refused}");
     drop(store);
     open(dir.path());
